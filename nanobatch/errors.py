@@ -9,16 +9,18 @@
     ├── LimitReached                     4    -          budget or deadline of the user
     └── ExchangeError                    (one attempt at one provider)
         ├── Unsent                       5    FREE       counts for the breaker
-        ├── Ambiguous                    5    ONCE       counts for the breaker
+        ├── Ambiguous                    1    ONCE       counts for the breaker
         ├── RateLimited                  5    FREE       bucket drained, concurrency shrinks
         ├── QuotaSpent                   5    ELSEWHERE  parked until the reset
         ├── AccountStopped               3    ELSEWHERE  closed for the run
+        │   └── ModelGone                3    ELSEWHERE  this model is closed at this lane, others go on
         ├── Overloaded                   5    FREE       concurrency shrinks
         ├── ServerFault                  5    FREE       counts for the breaker
         ├── Rejected                     1    NEVER      none
         ├── Refused                      1    NEVER      none
         ├── NoImage                      1    FEW        none
-        └── DecodeError                  1    ONCE       none
+        ├── DecodeError                  1    ONCE       none
+        └── Undelivered                  1    NEVER      none
 
 A class says what to do (``repeat``), what it means for the lane (``effect``), what a shell sees
 (``exit_code``) and how the manifest names it (``code``). Nobody keeps a second table.
@@ -137,6 +139,7 @@ class ExchangeError(NanobatchError):
         self.http_status = http_status
         self.retry_after_seconds = retry_after_seconds
         self.billed = billed
+        self.provider: str | None = None  # filled in where the attempt is known
 
 
 class Unsent(ExchangeError):
@@ -148,9 +151,14 @@ class Unsent(ExchangeError):
 
 
 class Ambiguous(ExchangeError):
-    """The request was sent and the answer never came whole: timeout, reset, cut body. It may have been billed."""
+    """The request was sent and the answer never came whole: timeout, reset, cut body. It may have been billed.
+
+    A job that met this more often than the policy allows has failed for good: sending it once more is for the user
+    to decide (`--retry-failed`).
+    """
 
     code = "ambiguous"
+    exit_code = 1
     repeat = Repeat.ONCE
     effect = LaneEffect.FAULT
 
@@ -181,6 +189,13 @@ class AccountStopped(ExchangeError):
     repeat = Repeat.ELSEWHERE
     effect = LaneEffect.CLOSE
     exit_code = 3
+
+
+class ModelGone(AccountStopped):
+    """The provider does not have this model (any more); one row's typing error must not end everybody's run."""
+
+    code = "model_gone"
+    effect = LaneEffect.NONE
 
 
 class Overloaded(ExchangeError):
@@ -226,6 +241,16 @@ class DecodeError(ExchangeError):
 
     code = "decode_error"
     repeat = Repeat.ONCE
+    exit_code = 1
+
+    def __init__(self, message: str, *, http_status: int | None = None) -> None:
+        super().__init__(message, http_status=http_status, billed=True)
+
+
+class Undelivered(ExchangeError):
+    """The image was made and paid, but fetching it kept failing; buying it again is for the user to decide."""
+
+    code = "undelivered"
     exit_code = 1
 
     def __init__(self, message: str, *, http_status: int | None = None) -> None:

@@ -76,7 +76,7 @@ class Stopping:
 
     reason: str
     in_flight: int
-    grace_seconds: float
+    grace_seconds: float | None  # None: they are waited for, however long they take
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ class Prompt:
     seed: int | None = None
     n: int | None = None
     references: tuple[str, ...] = ()
-    columns: Columns = NO_COLUMNS
+    columns: Columns = field(default_factory=lambda: NO_COLUMNS)  # unhashable in 3.11, so no plain default
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,46 @@
+"""Why a run takes no new jobs, and what that means for those on the wire."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+
+class Stopped(Exception):
+    """A job is put down because the run is stopping; the next run takes it up."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopReason:
+    """Why a run ends before its input does."""
+
+    kind: str  # interrupted | quota | account | limit | store | broken_pipe
+    message: str
+    exit_code: int
+    resume_after: float | None = None  # wall-clock seconds, where it is known
+
+
+@dataclass(slots=True)
+class Stop:
+    """The one switch that ends a run. The first reason stands; asking twice ends the wait for those on the wire."""
+
+    reason: StopReason | None = None
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    at_once: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def ask(self, reason: StopReason) -> None:
+        """Take no new jobs from now on."""
+        if self.reason is None:
+            self.reason = reason
+            self.asked.set()
+
+    def insist(self, reason: StopReason) -> None:
+        """Ask as a person at the keyboard does: the second time ends at once."""
+        if self.asked.is_set():
+            self.at_once.set()
+        self.ask(reason)
+
+    def check(self) -> None:
+        """Raise Stopped when the run is stopping."""
+        if self.reason is not None:
+            raise Stopped

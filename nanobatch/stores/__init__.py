@@ -1,0 +1,1 @@
+"""Where images live: one file per kind of place."""

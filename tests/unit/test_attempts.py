@@ -1,0 +1,103 @@
+"""The ledger of requests that may cost money."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nanobatch.attempts import RECENT_SECONDS, AttemptsLedger, Landed, Line, Past, read_past
+from nanobatch.model import Cost
+
+NOW = 1_790_000_000.0
+LANDED = Landed(part="a.part", file="images/a.png", sha256="00", bytes=3, mime="image/png", width=1, height=1)
+
+
+def never(_: str) -> bool:
+    return False
+
+
+def past(path: Path, *, recorded: bool = False) -> Past:
+    return read_past(path, now=NOW, recorded=lambda _: recorded)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "attempts.jsonl"
+
+
+def outcome(attempt: str, job: str, code: str, **more: object) -> Line:
+    return Line(kind="outcome", attempt=attempt, job=job, provider="google", at=NOW, code=code, **more)  # type: ignore[arg-type]
+
+
+def test_a_missing_ledger_is_an_empty_past(path: Path) -> None:
+    """The first run knows of nothing."""
+    assert past(path) == Past()
+
+
+def test_an_intent_without_an_outcome_was_on_the_wire(path: Path) -> None:
+    """A killed process leaves intents; the next run finds exactly those, and counts them once."""
+    ledger = AttemptsLedger(path)
+    first = ledger.intend("job-1", "google", at=NOW, worst_usd=0.134, cost=Cost())
+    ledger.intend("job-2", "google", at=NOW, worst_usd=0.134, cost=Cost())
+    ledger.conclude(outcome(first, "job-1", "server_fault"))
+    found = past(path)
+    assert [line.job for line in found.interrupted] == ["job-2"]
+    assert AttemptsLedger(path).close_interrupted(found, at=NOW) == {"job-2": 0.134}
+    again = past(path)
+    assert again.interrupted == []
+    assert again.tallies["job-2"].maybe_usd == 0.134
+    assert again.tallies["job-2"].attempts == 1
+
+
+def test_a_landed_image_that_nobody_recorded_is_offered(path: Path) -> None:
+    """Killed between the last byte and the manifest: the bytes are found again and nothing is bought twice."""
+    ledger = AttemptsLedger(path)
+    attempt = ledger.intend("job-1", "google", at=NOW, worst_usd=0.134, cost=Cost())
+    ledger.conclude(outcome(attempt, "job-1", "ok", billed=True, cost_usd=0.134, landed=LANDED))
+    assert past(path).landed == {"job-1": ("google", LANDED)}
+    assert past(path, recorded=True).landed == {}
+    assert past(path).tallies == {}
+
+
+def test_a_settled_run_needs_no_recovery(path: Path) -> None:
+    """After a run ended, its images are the manifest's business: a deleted image is not resurrected."""
+    ledger = AttemptsLedger(path)
+    attempt = ledger.intend("job-1", "google", at=NOW, worst_usd=0.134, cost=Cost())
+    ledger.conclude(outcome(attempt, "job-1", "ok", landed=LANDED))
+    ledger.settle(at=NOW)
+    assert past(path).landed == {}
+
+
+def test_failures_add_up_over_runs(path: Path) -> None:
+    """Attempts, money and possible money of a job without an image are remembered."""
+    for cost_usd, maybe_usd in ((0.134, 0.0), (0.0, 0.15)):
+        ledger = AttemptsLedger(path)
+        attempt = ledger.intend("job-1", "google", at=NOW, worst_usd=0.15, cost=Cost())
+        ledger.conclude(outcome(attempt, "job-1", "decode_error", cost_usd=cost_usd, maybe_usd=maybe_usd))
+        ledger.close()
+    tally = past(path).tallies["job-1"]
+    assert (tally.attempts, tally.cost_usd, tally.maybe_usd) == (2, 0.134, 0.15)
+
+
+def test_recent_use_of_the_quota_is_remembered_by_provider(path: Path) -> None:
+    """A restart within the minute, or within the provider's day, knows what was spent already."""
+    ledger = AttemptsLedger(path)
+    for provider, at in (("google", NOW - RECENT_SECONDS - 1), ("google", NOW - 30), ("openai", NOW - 3600)):
+        ledger.intend("job", provider, at=at, worst_usd=0.0, cost=Cost(requests=1, images=1, tokens=9))
+    assert past(path).spends == {
+        "google": [(NOW - 30, Cost(1, 1, 9))],
+        "openai": [(NOW - 3600, Cost(1, 1, 9))],
+    }
+
+
+def test_a_torn_outcome_leaves_the_attempt_possibly_billed(path: Path) -> None:
+    """An outcome that was cut by the kill does not count."""
+    ledger = AttemptsLedger(path)
+    attempt = ledger.intend("job-1", "google", at=NOW, worst_usd=0.134, cost=Cost())
+    ledger.conclude(outcome(attempt, "job-1", "ok", landed=LANDED))
+    ledger.close()
+    path.write_bytes(path.read_bytes()[:-5])
+    found = past(path)
+    assert [line.job for line in found.interrupted] == ["job-1"]
+    assert found.landed == {}
