@@ -1,0 +1,160 @@
+"""Loads the catalog's YAML into typed objects, once a process."""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from nanobatch.yaml_files import parse
+
+PROVIDERS = ("google", "laozhang", "apiyi", "openai")  # the order in which they are tried without a configuration
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One model, under its vendor's current id."""
+
+    id: str
+    aliases: tuple[str, ...]
+    former: Mapping[str, dt.date]  # earlier ids and the day the vendor shut each down
+    sizes: tuple[str, ...]
+    ratios: tuple[str, ...]
+    pixels: Mapping[str, tuple[int, int]]  # by ratio, at 1K
+    takes_size: bool
+    seed: bool
+    image_tokens: Mapping[str, int]
+    latency_seconds: Mapping[str, float]  # a typical answer, for estimates only
+    retired: dt.date | None
+    successor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPrices:
+    """USD per million tokens."""
+
+    input: float
+    text: float  # text and thinking that is billed as output
+    image: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """A preset of limits; None is no limit."""
+
+    rpm: int | None = None
+    rpd: int | None = None
+    ipm: int | None = None
+    tpm: int | None = None
+    concurrency: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderEntry:
+    """One provider as the catalog knows it."""
+
+    name: str
+    as_of: dt.date
+    protocol: str
+    base_url: str
+    auth: str
+    key_variables: tuple[str, ...]
+    day_zone: str
+    sells_retired: bool
+    prices: Mapping[str, Mapping[str, float]]  # model id -> size -> USD per image
+    token_prices: Mapping[str, TokenPrices]
+    price_source: str
+    worst_factor: float  # times the table price: the most that one image has been seen to cost
+    tiers: Mapping[str, Tier]
+    default_tier: str
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """Everything that is known."""
+
+    models: Mapping[str, Model]
+    providers: Mapping[str, ProviderEntry]
+    as_of: dt.date
+
+    @property
+    def ratios(self) -> frozenset[str]:
+        """Every ratio that some model draws."""
+        return frozenset(ratio for model in self.models.values() for ratio in model.ratios)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name that a model is known by."""
+        return tuple(name for model in self.models.values() for name in (model.id, *model.aliases, *model.former))
+
+    def find(self, name: str) -> Model | None:
+        """Return the model with this id, alias or former id."""
+        return _index(self).get(name)
+
+
+@functools.cache
+def load_catalog() -> Catalog:
+    """Load the catalog that ships with this version."""
+    document = _read("models")
+    ratios, pixels = document["ratios"], document["pixels"]
+    models = {name: _model(name, entry, ratios, pixels) for name, entry in document["models"].items()}
+    providers = {name: _provider(name, _read(name)) for name in PROVIDERS}
+    return Catalog(models, providers, document["as_of"])
+
+
+_indexes: dict[int, dict[str, Model]] = {}
+
+
+def _index(catalog: Catalog) -> dict[str, Model]:
+    index = _indexes.get(id(catalog))
+    if index is None:
+        index = _indexes[id(catalog)] = {
+            name: model for model in catalog.models.values() for name in (model.id, *model.aliases, *model.former)
+        }
+    return index
+
+
+def _read(name: str) -> Mapping[str, Any]:
+    text = resources.files(__package__).joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+    return parse(text, f"{name}.yaml").values
+
+
+def _model(name: str, entry: Mapping[str, Any], ratios: Mapping[str, Any], pixels: Mapping[str, Any]) -> Model:
+    table = pixels[entry["pixels"]]
+    return Model(
+        id=name,
+        aliases=tuple(entry.get("aliases", ())),
+        former=dict(entry.get("former", {})),
+        sizes=tuple(str(size) for size in entry["sizes"]),
+        ratios=tuple(ratios[entry["ratios"]]),
+        pixels={ratio: (int(table[ratio][0]), int(table[ratio][1])) for ratio in ratios[entry["ratios"]]},
+        takes_size=entry.get("takes_size", True),
+        seed=entry.get("seed", True),
+        image_tokens=entry.get("image_tokens", {}),
+        latency_seconds=entry.get("latency_seconds", {}),
+        retired=entry.get("retired"),
+        successor=entry.get("successor"),
+    )
+
+
+def _provider(name: str, entry: Mapping[str, Any]) -> ProviderEntry:
+    prices, limits = entry["prices"], entry["limits"]
+    return ProviderEntry(
+        name=name,
+        as_of=entry["as_of"],
+        protocol=entry["protocol"],
+        base_url=entry["base_url"],
+        auth=entry["auth"],
+        key_variables=tuple(entry["key_variables"]),
+        day_zone=entry["day_zone"],
+        sells_retired=entry["sells_retired"],
+        prices=prices["models"],
+        token_prices={model: TokenPrices(**tokens) for model, tokens in prices.get("per_million_tokens", {}).items()},
+        price_source=prices["source"],
+        worst_factor=float(prices["worst_factor"]),
+        tiers={tier: Tier(**preset) for tier, preset in limits["tiers"].items()},
+        default_tier=limits["default_tier"],
+    )

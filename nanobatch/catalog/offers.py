@@ -1,0 +1,178 @@
+"""What one provider sells under one model's name: the wire id, what it can do, what it costs."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from nanobatch.catalog.data import Catalog, Model, ProviderEntry, TokenPrices
+from nanobatch.errors import ConfigError
+from nanobatch.model import SIZES, Usage
+
+_SCALE = {"512": 0.5, "1K": 1.0, "2K": 2.0, "4K": 4.0}
+_MILLION = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the user's configuration says about a provider, as far as offers depend on it."""
+
+    provider: str
+    entry: ProviderEntry | None  # None: a provider that the catalog does not know
+    prices: Mapping[str, float] | None = None  # USD per image by size, for every model
+    models: Mapping[str, str] | None = None  # our name: theirs
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """One model at one provider."""
+
+    provider: str
+    model: str  # as the user wrote it
+    wire_model: str  # as the provider calls it
+    known: Model | None
+    prices: Mapping[str, float]  # USD per image by size
+    token_prices: TokenPrices | None = None  # None: a flat price per image is charged
+    worst_factor: float = 1.0
+    warning: str | None = None
+
+    @property
+    def takes_size(self) -> bool:
+        """Whether the size goes on the wire; some models fail on it."""
+        return self.known.takes_size if self.known else True
+
+    def pixels(self, size: str | None, aspect_ratio: str | None) -> tuple[int, int] | None:
+        """Return the documented width and height; a model's square when no ratio is asked for."""
+        table = self.known.pixels if self.known else {}
+        base = table.get(aspect_ratio or "1:1")
+        if base is None:
+            return None
+        scale = _SCALE.get(size or "1K", 1.0)
+        return round(base[0] * scale), round(base[1] * scale)
+
+    def price_usd(self, size: str | None) -> float | None:
+        """Return the price of one image, or None where it is unknown."""
+        return self.prices.get(size or "1K")
+
+    def worst_price_usd(self, size: str | None) -> float | None:
+        """Return the most that one image may cost, thinking and text included."""
+        price = self.price_usd(size)
+        return None if price is None else price * self.worst_factor
+
+    def usage_cost_usd(self, usage: Usage) -> float | None:
+        """Return what the reported tokens cost, or None where tokens do not decide.
+
+        Cost = input x its price + image tokens x theirs + text and thinking x theirs, each per million.
+        """
+        if usage.cost_usd is not None:
+            return usage.cost_usd
+        prices = self.token_prices
+        if prices is None or usage.image_tokens is None:
+            return None
+        total = (
+            (usage.input_tokens or 0) * prices.input
+            + usage.image_tokens * prices.image
+            + (usage.text_tokens or 0) * prices.text
+        )
+        return total / _MILLION
+
+    def latency_seconds(self, size: str | None) -> float | None:
+        """Return how long an image typically takes, for estimates."""
+        return self.known.latency_seconds.get(size or "1K") if self.known else None
+
+    def refuses(
+        self, *, size: str | None, aspect_ratio: str | None, seed: int | None, references: tuple[str, ...]
+    ) -> str | None:
+        """Say in one sentence why this offer cannot honour the parameters, or None when it can."""
+        if references:
+            return "reference images are not available in this version yet"
+        if self.known is not None:
+            if size is not None and size not in self.known.sizes:
+                return f"{self.model} has no size {size}, only {', '.join(self.known.sizes)}"
+            if aspect_ratio is not None and aspect_ratio not in self.known.ratios:
+                return f"{self.model} has no aspect ratio {aspect_ratio}, only {', '.join(self.known.ratios)}"
+            if seed is not None and not self.known.seed:
+                return f"{self.model} takes no seed"
+        if self.price_usd(size) is None:
+            return (
+                f"the price of {self.model} at {size or '1K'} is not known; set it under "
+                f"providers.{self.provider}.prices, in USD per image"
+            )
+        return None
+
+
+def offer_for(terms: Terms, model: str, catalog: Catalog) -> Offer:
+    """Return what a provider sells under a model's name.
+
+    Raises:
+        ConfigError: It does not sell the model; the message names what it does sell.
+    """
+    mapped = (terms.models or {}).get(model)
+    known = catalog.find(model)
+    if terms.entry is None:
+        return _custom(terms, model, mapped=mapped, known=known)
+    return _listed(terms, terms.entry, model, mapped=mapped, known=known, catalog=catalog)
+
+
+def _custom(terms: Terms, model: str, *, mapped: str | None, known: Model | None) -> Offer:
+    if terms.models and mapped is None:
+        raise ConfigError(f"{terms.provider} has no model {model!r}{_among(model, terms.models)}")
+    former = known is not None and model in known.former
+    canonical = known.id if known is not None and not former else model
+    return Offer(terms.provider, model, mapped or canonical, known, terms.prices or {})
+
+
+def _listed(
+    terms: Terms, entry: ProviderEntry, model: str, *, mapped: str | None, known: Model | None, catalog: Catalog
+) -> Offer:
+    warning = None
+    wire = mapped or (known.id if known is not None else model)
+    if known is not None and mapped is None:
+        if entry.sells_retired:
+            wire = model if model in known.former else known.id
+        else:
+            known, warning = _current(terms.provider, model, known, catalog)
+            wire = known.id
+    prices = terms.prices or (entry.prices.get(known.id) if known is not None else None)
+    if prices is None:
+        raise ConfigError(
+            f"{terms.provider} is not known to sell {model!r}{_among(model, _sold(entry, catalog))}; if it does, "
+            f"set its price under providers.{terms.provider}.prices"
+        )
+    by_table = terms.prices is None and known is not None
+    return Offer(
+        provider=terms.provider,
+        model=model,
+        wire_model=wire,
+        known=known,
+        prices=prices,
+        token_prices=entry.token_prices.get(known.id) if by_table and known is not None else None,
+        worst_factor=entry.worst_factor if by_table else 1.0,
+        warning=warning,
+    )
+
+
+def _current(provider: str, name: str, known: Model, catalog: Catalog) -> tuple[Model, str | None]:
+    """Follow a retired id to what the vendor sells today."""
+    day = known.former.get(name)
+    warning = f"{provider} shut {name} down on {day}; {known.id} is used instead" if day else None
+    while known.retired is not None and known.successor is not None:
+        warning = f"{provider} shut {known.id} down on {known.retired}; {known.successor} is used instead"
+        known = catalog.models[known.successor]
+    return known, warning
+
+
+def _sold(entry: ProviderEntry, catalog: Catalog) -> list[str]:
+    return [name for model in entry.prices for name in (model, *catalog.models[model].aliases)]
+
+
+def _among(wanted: str, names: Mapping[str, str] | list[str]) -> str:
+    """Suggest the nearest names, else list a few."""
+    near = difflib.get_close_matches(wanted, list(names), n=1)
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    return f"; it has {', '.join(list(names)[:8])}" if names else ""
+
+
+ALL_SIZES = SIZES

@@ -1,0 +1,199 @@
+"""Which keys a configuration may have, and what each may say."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from nanobatch.model import SIZES
+
+Check = Callable[[Any], Any]  # returns the value as it is used; raises ValueError with the end of a sentence
+MOST_PARALLEL = 10_000
+
+
+def text(value: Any) -> str:
+    """Accept words; a bare number in YAML is words too."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float) or not str(value).strip():
+        raise ValueError("must be a word")
+    return str(value).strip()
+
+
+def choice(*allowed: str) -> Check:
+    """Accept one of a few words."""
+
+    def check(value: Any) -> str:
+        word = str(value).strip().lower()
+        if word not in allowed:
+            raise ValueError(f"must be {' or '.join(allowed)}, not {value!r}")
+        return word
+
+    return check
+
+
+def number(low: float, high: float = math.inf) -> Check:
+    """Accept a number within bounds."""
+
+    def check(value: Any) -> float:
+        try:
+            found = math.nan if isinstance(value, bool) else float(value)
+        except (TypeError, ValueError):
+            found = math.nan
+        if not low <= found <= high or math.isinf(found):
+            raise ValueError(f"must be a number {_bounds(low, high)}, not {value!r}")
+        return found
+
+    return check
+
+
+def whole(low: int, high: int = 10**12) -> Check:
+    """Accept a whole number within bounds."""
+    real = number(low, high)
+
+    def check(value: Any) -> int:
+        found: float = real(value)
+        if found != int(found):
+            raise ValueError(f"must be a whole number, not {value!r}")
+        return int(found)
+
+    return check
+
+
+def flag(value: Any) -> bool:
+    """Accept true and false, also as the environment writes them."""
+    words = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+    found = words.get(str(value).strip().lower())
+    if found is None:
+        raise ValueError(f"must be true or false, not {value!r}")
+    return found
+
+
+def optional(check: Check) -> Check:
+    """Accept nothing as well: `null`, or `none` in the environment."""
+    return lambda value: None if value is None or value in ("null", "none", "") else check(value)
+
+
+def size(value: Any) -> str:
+    """Accept 512, 1K, 2K and 4K in any case."""
+    found = str(value).strip().upper()
+    if found not in SIZES:
+        raise ValueError(f"must be one of {', '.join(SIZES)}, not {value!r}")
+    return found
+
+
+def ratio(value: Any) -> str:
+    """Accept width:height."""
+    found = str(value).strip()
+    if not re.fullmatch(r"[1-9]\d?:[1-9]\d?", found):
+        raise ValueError(f"must be width:height, such as 16:9, not {value!r}")
+    return found
+
+
+def duration_seconds(value: Any) -> float:
+    """Accept 90, 90s, 15m, 2h and 7d."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", str(value).strip())
+    if not found:
+        raise ValueError(f"must be a duration such as 90s, 15m, 2h or 7d, not {value!r}")
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
+
+
+def base_url(value: Any) -> str:
+    """Accept an http(s) address without a key in it."""
+    found = str(value).strip().rstrip("/")
+    try:
+        parts = urlsplit(found)
+        parts.port  # noqa: B018 - raises for a port that is none
+    except ValueError:
+        raise ValueError("is not an address") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must begin with https:// or http:// and name a host")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("must not contain a user, a query or a key; keys belong under api_key")
+    return found
+
+
+def zone(value: Any) -> str:
+    """Accept the name of a time zone."""
+    try:
+        return ZoneInfo(str(value)).key
+    except (OSError, ValueError):
+        raise ValueError(f"must be a time zone such as America/Los_Angeles, not {value!r}") from None
+
+
+def mapping(of: Check, key: Check = text) -> Check:
+    """Accept keys with values of one kind."""
+
+    def check(value: Any) -> dict[Any, Any]:
+        if not isinstance(value, Mapping):
+            raise ValueError("must be keys with values")  # noqa: TRY004 - the caller asks for the one class
+        return {key(name): of(inner) for name, inner in value.items()}
+
+    return check
+
+
+def anything(value: Any) -> Any:
+    """Accept what the wire format may take."""
+    return value
+
+
+SECTIONS: Mapping[str, Mapping[str, Check]] = {
+    "defaults": {
+        "model": text,
+        "size": optional(size),
+        "aspect_ratio": optional(ratio),
+        "seed": optional(whole(0, 2**31 - 1)),
+        "images_per_prompt": whole(1, 100),
+    },
+    "run": {
+        "strategy": choice("priority", "cheapest", "fastest"),
+        "retries": whole(0, 100),
+        "timeout_seconds": number(1, 86_400),
+        "on_quota": choice("wait", "stop"),
+        "on_unknown": choice("retry", "hold"),
+        "budget_usd": optional(number(0)),
+        "confirm_above_usd": optional(number(0)),
+        "grace_seconds": number(0, 3600),
+    },
+    "output": {"dir": optional(text), "name": text, "gallery": flag},
+    "cache": {"enabled": flag, "url": optional(text), "ttl": duration_seconds, "semantic": mapping(anything)},
+    "usage": {"url": optional(text), "budget_usd_per_day": optional(number(0))},
+}
+LIMITS: Mapping[str, Check] = {
+    "rpm": optional(whole(1)),
+    "rpd": optional(whole(1)),
+    "ipm": optional(whole(1)),
+    "tpm": optional(whole(1)),
+    "concurrency": whole(1, MOST_PARALLEL),
+}
+PROVIDER: Mapping[str, Check] = {
+    "protocol": choice("gemini", "openai"),
+    "base_url": base_url,
+    "api_key": text,
+    "auth": choice("x-goog-api-key", "bearer"),
+    "priority": whole(1, 1000),
+    "tier": text,
+    "limits": anything,  # its keys are checked one by one
+    "prices": mapping(number(0), key=size),
+    "models": mapping(text),
+    "options": mapping(anything),
+    "day_zone": zone,
+}
+
+# What a later version will do: said plainly instead of being accepted and ignored.
+LATER: Mapping[str, Callable[[Any], bool]] = {
+    "run.strategy": lambda value: value != "priority",
+    "output.gallery": bool,
+    "cache.url": lambda value: value is not None,
+    "cache.semantic": lambda value: bool(value.get("enabled")),
+    "usage.url": lambda value: value is not None,
+    "usage.budget_usd_per_day": lambda value: value is not None,
+}
+
+
+def _bounds(low: float, high: float) -> str:
+    if math.isinf(high) or high >= 10**12:
+        return f"of {low:g} or more"
+    return f"from {low:g} to {high:g}"

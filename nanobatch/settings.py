@@ -1,0 +1,117 @@
+"""What a run is told to do, as typed, frozen values. `config.py` fills them in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from nanobatch.catalog import Terms
+from nanobatch.errors import ConfigError
+
+
+class Secret:
+    """A key that never shows itself: not in a repr, a log line, an error or a dump."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        value = value.strip()
+        if not value:
+            raise ConfigError("the key is empty")
+        if not (value.isascii() and value.isprintable()) or " " in value:
+            raise ConfigError("the key contains blanks or characters that no key has; was it copied whole?")
+        self._value = value
+
+    def reveal(self) -> str:
+        """Return the key itself, for a request header and nothing else."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "***"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a key is not written anywhere")
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What a row gets where it says nothing itself."""
+
+    model: str = "nano-banana-pro"
+    size: str | None = "1K"
+    aspect_ratio: str | None = None
+    seed: int | None = None
+    images_per_prompt: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    """How the run goes about it."""
+
+    strategy: str = "priority"
+    retries: int = 4
+    timeout_seconds: float = 300.0
+    on_quota: str = "stop"
+    on_unknown: str = "retry"
+    budget_usd: float | None = None
+    confirm_above_usd: float | None = 10.0
+    grace_seconds: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class OutputSettings:
+    """Where images go and how they are called."""
+
+    dir: str | None = None
+    name: str = "{id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a provider allows; None is no limit."""
+
+    rpm: int | None = None  # requests per minute
+    rpd: int | None = None  # requests per day of the provider
+    ipm: int | None = None  # images per minute
+    tpm: int | None = None  # tokens per minute
+    concurrency: int = 8  # requests at once
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderSettings:
+    """One provider, ready to be used."""
+
+    name: str
+    protocol: str
+    base_url: str
+    api_key: Secret
+    auth: str  # x-goog-api-key | bearer
+    priority: int
+    limits: Limits
+    terms: Terms
+    day_zone: str = "UTC"
+    options: Mapping[str, Any] = field(default_factory=dict)  # extra fields of the wire format
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything."""
+
+    defaults: Defaults
+    run: RunSettings
+    output: OutputSettings
+    providers: tuple[ProviderSettings, ...]  # in the order in which they are tried
+    warnings: tuple[str, ...] = ()
+    sandbox: bool = False
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+    def origin(self, key: str) -> str:
+        """Say where a value came from: `nanobatch.yaml:12`, `NANOBATCH_RUN_RETRIES`, `--retries` or `default`."""
+        return self.origins.get(key, "default")
