@@ -336,7 +336,9 @@ class _Selection:
 
     def _limits(self, name: str, entry: ProviderEntry | None) -> Limits:
         values: dict[str, Any] = {}
-        if entry is not None and self._sandbox_url is None:
+        # A preset speaks of the vendor's own machines: at an address of the user's own it holds only when asked for.
+        vendor = self._value(name, "base_url", None) is None or self._value(name, "tier", None) is not None
+        if entry is not None and self._sandbox_url is None and vendor:
             tier = str(self._value(name, "tier", entry.default_tier))
             tier = {"free": "0"}.get(tier.lower(), tier)
             if tier not in entry.tiers:

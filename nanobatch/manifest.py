@@ -19,7 +19,7 @@ import msgspec
 
 from nanobatch.journal import Journal, as_store_error, read_lines
 from nanobatch.model import Job, Record, Status
-from nanobatch.stores.local import STATE_FOLDER, LocalStore
+from nanobatch.stores.local import STATE_FOLDER, LocalStore, size_of
 
 MANIFEST = "manifest.jsonl"
 FAILED = "failed.jsonl"
@@ -115,7 +115,7 @@ class Manifest:
         for _, head in read_lines(self._path, _heads):
             key = fingerprint(head.job)
             done.discard(key)  # the newest line decides
-            if key in plan and self._is_done(head, retry_failed=retry_failed):
+            if key in plan and is_done(head, self._store.size, retry_failed=retry_failed):
                 done.add(key)
                 if head.file is not None:
                     owned.append(_hash(head.file))
@@ -130,11 +130,6 @@ class Manifest:
         for key in (MANIFEST, HISTORY):
             if self._store.size(key) is not None:
                 self._store.set_aside(key)
-
-    def _is_done(self, head: _Head, *, retry_failed: bool) -> bool:
-        if head.status in (Status.OK, Status.CACHED):
-            return head.file is not None and self._store.size(head.file) == head.bytes
-        return not retry_failed and head.status in (Status.REFUSED, Status.FAILED)
 
     def _retire(self, plan: Sorted64) -> None:
         """Copy the lines of unwanted jobs to the history; `finish` leaves them out of the manifest."""
@@ -197,12 +192,18 @@ class Manifest:
         if self._history is not None:
             self._history.sync()
 
-    def finish(self, jobs: Iterable[Job], missing: Callable[[Job], Record | None]) -> None:
+    def finish(
+        self,
+        jobs: Iterable[Job],
+        missing: Callable[[Job], Record | None],
+        seen: Callable[[Record], None] = lambda _: None,
+    ) -> None:
         """Rewrite the manifest in input order, with every job in it, and write failed.jsonl. Blocks.
 
         Args:
             jobs: Every job of the input, in order.
             missing: The record for a job without a line, or None to leave it out.
+            seen: Shown every record as it is written.
 
         Raises:
             StoreError: The manifest as it was appended is still there.
@@ -214,7 +215,7 @@ class Manifest:
         part, failed_part = self._store.new_part(), self._store.new_part()
         try:
             with self._path.open("rb") as source, part.open("wb") as target, failed_part.open("wb") as failed:
-                records = _written(_in_order(jobs, lines, source, missing), target)
+                records = _written(_in_order(jobs, lines, source, missing), target, seen)
                 for row in _failed_rows(records):
                     failed.write(_encode(row) + b"\n")
             self._store.flush(part)
@@ -247,9 +248,12 @@ def _look_up(job: Job, lines: Offsets, source: BinaryIO) -> Record | None:
     return None
 
 
-def _written(records: Iterator[tuple[Job, Record]], target: BinaryIO) -> Iterator[tuple[Job, Record]]:
+def _written(
+    records: Iterator[tuple[Job, Record]], target: BinaryIO, seen: Callable[[Record], None]
+) -> Iterator[tuple[Job, Record]]:
     for job, record in records:
         target.write(_encode(record) + b"\n")
+        seen(record)
         yield job, record
 
 
@@ -284,6 +288,23 @@ def _hash(file: str) -> int:
     return hash(file) & 0xFFFF_FFFF_FFFF_FFFF
 
 
-def exists(root: Path) -> bool:
-    """Whether a run has written here before."""
-    return (root / MANIFEST).exists()
+def peek(root: Path, *, retry_failed: bool = False) -> set[int]:
+    """Find the fingerprints of finished jobs without changing anything: for `--dry-run`.
+
+    Raises:
+        ConfigError: The manifest is damaged.
+    """
+    done: set[int] = set()
+    for _, head in read_lines(root / MANIFEST, _heads):
+        key = fingerprint(head.job)
+        done.discard(key)
+        if is_done(head, lambda file: size_of(root / file), retry_failed=retry_failed):
+            done.add(key)
+    return done
+
+
+def is_done(head: _Head, size: Callable[[str], int | None], *, retry_failed: bool) -> bool:
+    """Whether a line's job needs nothing more: its image is on disk with the recorded length, or it ended for good."""
+    if head.status in (Status.OK, Status.CACHED):
+        return head.file is not None and size(head.file) == head.bytes
+    return not retry_failed and head.status in (Status.REFUSED, Status.FAILED)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from nanobatch.catalog import Terms
 from nanobatch.errors import ConfigError
@@ -58,8 +58,8 @@ class RunSettings:
     strategy: str = "priority"
     retries: int = 4
     timeout_seconds: float = 300.0
-    on_quota: str = "stop"
-    on_unknown: str = "retry"
+    on_quota: Literal["wait", "stop"] = "stop"
+    on_unknown: Literal["retry", "hold"] = "retry"
     budget_usd: float | None = None
     confirm_above_usd: float | None = 10.0
     grace_seconds: float = 30.0

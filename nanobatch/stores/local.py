@@ -99,10 +99,7 @@ class LocalStore:
 
     def size(self, key: str) -> int | None:
         """Return the size in bytes of the file at `key`, or None when there is no file."""
-        try:
-            return os.stat(self.root / key).st_size  # noqa: PTH116 - called a million times on resume
-        except (OSError, ValueError):
-            return None
+        return size_of(self.root / key)
 
     def sync(self) -> None:
         """Flush the folders whose entries changed since the last call."""
@@ -123,3 +120,11 @@ class LocalStore:
             if path.name not in keep:
                 with contextlib.suppress(OSError):
                     path.unlink()
+
+
+def size_of(path: Path) -> int | None:
+    """Return a file's size in bytes, or None when there is no file."""
+    try:
+        return os.stat(path).st_size  # noqa: PTH116 - called a million times on resume
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,466 @@
+"""Takes long base64 strings out of a JSON body while it streams, decoding them straight to a file.
+
+A 4K image is 21 MB of base64 in one JSON string. Here it is never held: each piece that arrives is decoded, hashed
+and written, and what stays in memory is the *skeleton*, the same JSON with a short token where the image stood. The
+token cannot be guessed, so no text of a provider's can pass for an image.
+
+    outside   between strings                           copied to the skeleton
+    inside    in a string of at most 1 kB so far        copied to the skeleton
+    keep      in a long string that is not base64       copied to the skeleton, up to its cap
+    blob      in a long base64 string                   decoded to a file
+    skip      in a thought signature or a broken blob   dropped
+    text      the body is not JSON                      its beginning is kept
+"""
+
+from __future__ import annotations
+
+import binascii
+import contextlib
+import enum
+import hashlib
+import json
+import os
+import re
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pybase64
+
+from nanobatch.errors import DecodeError, StoreError
+from nanobatch.model import Blob
+
+LONG = 1024  # characters; a shorter string stays in the JSON, whatever it holds
+MAX_BLOB_BYTES = 256 * 1024 * 1024
+MAX_SKELETON_BYTES = 4 * 1024 * 1024
+MAX_TEXT_BYTES = 64 * 1024
+
+_DATA_PREFIX = re.compile(rb"^data:[^,\"]{0,200};base64,")
+_SIGNATURE_KEY = re.compile(rb'"thought_?[sS]ignature"\s*:\s*"$')
+_BASE64_HEAD = re.compile(
+    rb"(?:[A-Za-z0-9+/=_-]|\\[/nrt]|\\u00(?:0[9aAdD]|2[bBdDfF]|3[dD]|5[fF]))+(?:\\(?:u[0-9a-fA-F]{0,3})?)?"
+)
+_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=-_"
+_HALF_ESCAPE = re.compile(rb"\\(?:u[0-9a-fA-F]{0,3})?$")
+_UNICODE_ESCAPE = re.compile(rb"\\u00([0-7][0-9a-fA-F])")
+_NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/=]")
+_URL_SAFE = bytes.maketrans(b"-_", b"+/")
+_WHITESPACE = b" \t\r\n"
+_PADDING = ord("=")
+_BACKSLASH = ord("\\")
+_BOM = b"\xef\xbb\xbf"
+
+
+def open_part(path: Path) -> int:
+    """Open a file that does not exist yet for writing.
+
+    Raises:
+        StoreError: The file cannot be made.
+    """
+    try:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise _store_error(path, error) from error
+
+
+def _store_error(path: Path, error: OSError) -> StoreError:
+    return StoreError(f"cannot write {path}: {error.strerror or error}")
+
+
+class PartFile:
+    """A file that grows while a body arrives, and knows its size and digest when it ends."""
+
+    def __init__(self, path: Path, *, max_bytes: int = MAX_BLOB_BYTES) -> None:
+        self.path = path
+        self.size = 0
+        self._max_bytes = max_bytes
+        self._digest = hashlib.sha256()
+        self._fd = open_part(path)
+
+    def write(self, *buffers: bytes) -> None:
+        """Append decoded bytes.
+
+        Raises:
+            StoreError: The disk is full or failed; the caller discards the part.
+            DecodeError: The image is larger than any image can be.
+        """
+        length = sum(map(len, buffers))
+        self.size += length
+        if self.size > self._max_bytes:
+            raise DecodeError(f"the answer holds an image of more than {self._max_bytes // 2**20} MB")
+        try:
+            self._write_all(buffers, length)
+        except OSError as error:
+            raise _store_error(self.path, error) from error
+        for buffer in buffers:
+            self._digest.update(buffer)
+
+    def _write_all(self, buffers: tuple[bytes, ...], length: int) -> None:
+        written = os.writev(self._fd, buffers)
+        while written < length:  # the disk took a part; the next call takes the rest or says why not
+            written += os.write(self._fd, memoryview(b"".join(buffers))[written:])
+
+    def close(self, flaw: str | None = None) -> Blob:
+        """End the part and return what it holds."""
+        fd, self._fd = self._fd, -1
+        try:
+            os.close(fd)
+        except OSError as error:  # a network file system may report a full disk only here
+            raise _store_error(self.path, error) from error
+        return Blob(path=self.path, size=self.size, sha256=self._digest.hexdigest(), flaw=flaw)
+
+    def discard(self) -> None:
+        """Close and delete the part; safe to call at any time."""
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            with contextlib.suppress(OSError):
+                os.close(fd)
+        discard(self.path)
+
+
+def discard(path: Path) -> None:
+    """Delete a part, wherever it stands in its life."""
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
+
+
+class Base64Decoder:
+    """Decodes one base64 string that arrives in pieces, as a JSON string holds it, into a part.
+
+    The fast way decodes a piece as it is, on a multiple of four characters. Only a piece that fails goes the slow
+    way: escapes undone, whitespace dropped, the URL-safe alphabet translated.
+    """
+
+    def __init__(self, part: PartFile) -> None:
+        self._part = part
+        self._carry = b""  # characters as they came that wait for the next piece
+        self._decoded = 0  # base64 characters before the carry
+        self._padded = False  # "=" was seen: nothing may follow
+        self.flaw: str | None = None
+
+    def feed(self, piece: memoryview) -> None:
+        """Decode what can be decoded; after a flaw nothing more is written."""
+        if not self._feed_as_is(piece):
+            self._feed_repaired(self._carry + piece.tobytes())
+
+    def _feed_as_is(self, piece: memoryview) -> bool:
+        carry = self._carry
+        need = -len(carry) % 4
+        if self._padded or len(carry) > 3 or len(piece) <= need:
+            return False
+        end = len(piece) - (len(piece) - need) % 4
+        try:
+            head = pybase64.b64decode(carry + piece[:need], validate=True)
+            body = pybase64.b64decode(piece[need:end], validate=True)
+        except binascii.Error:
+            return False
+        if len(head) * 4 != (len(carry) + need) * 3 and end > need:
+            return False  # padding in the middle
+        if head:
+            self._part.write(head, body)
+        else:
+            self._part.write(body)
+        self._decoded += len(carry) + end
+        self._carry = piece[end:].tobytes()
+        self._padded = piece[end - 1] == _PADDING
+        return True
+
+    def _feed_repaired(self, raw: bytes) -> None:
+        half = _HALF_ESCAPE.search(raw)
+        held = half.group() if half else b""
+        clean = _unescape(raw[: len(raw) - len(held)]).translate(_URL_SAFE, _WHITESPACE)
+        end = len(clean) - len(clean) % 4
+        self._write_groups(clean[:end])
+        self._carry = clean[end:] + held
+
+    def _write_groups(self, clean: bytes) -> None:
+        if not clean:
+            return
+        try:
+            if self._padded:
+                raise binascii.Error  # noqa: TRY301 - text after the padding is the same failure
+            decoded = pybase64.b64decode(clean, validate=True)
+        except binascii.Error:
+            place = self._decoded + (0 if self._padded else _first_flaw(clean))
+            self.flaw = f"not base64 at character {place}"
+            return
+        self._part.write(decoded)
+        self._decoded += len(clean)
+        self._padded = clean.endswith(b"=")
+
+    def finish(self) -> None:
+        """Decode the last characters; missing padding is forgiven."""
+        rest = _unescape(self._carry).translate(_URL_SAFE, _WHITESPACE)
+        if not rest or self.flaw:
+            return
+        bare = rest.rstrip(b"=")
+        if len(bare) % 4 == 1 or not bare:
+            self.flaw = f"not base64 at character {self._decoded + _first_flaw(rest)}"
+            return
+        self._write_groups(bare + b"=" * (-len(bare) % 4))
+
+
+def _unescape(raw: bytes) -> bytes:
+    """Undo the JSON escapes that can stand in base64; any other backslash stays and is found as a flaw."""
+    if b"\\" not in raw:
+        return raw
+    plain = raw.replace(b"\\/", b"/").replace(b"\\n", b"").replace(b"\\r", b"").replace(b"\\t", b"")
+    return _UNICODE_ESCAPE.sub(lambda match: bytes([int(match[1], 16)]), plain)
+
+
+def _first_flaw(clean: bytes) -> int:
+    """Find the first character that cannot stand where it stands."""
+    bad = _NOT_BASE64.search(clean)
+    end = bad.start() if bad else len(clean)
+    padding = clean.find(b"=", 0, end)
+    if padding < 0:
+        return end
+    if padding % 4 < 2:
+        return padding
+    after = padding + 1 + (clean[padding + 1 : padding + 2] == b"=" and padding % 4 == 2)
+    return min(after, end)
+
+
+class _State(enum.Enum):
+    OUTSIDE = enum.auto()
+    INSIDE = enum.auto()
+    KEEP = enum.auto()
+    BLOB = enum.auto()
+    SKIP = enum.auto()
+    TEXT = enum.auto()
+    START = enum.auto()
+
+
+class BlobScanner:
+    """Reads one body piece by piece: `feed` each chunk, then `finish` for the JSON with its blobs.
+
+    >>> scanner = BlobScanner(lambda: Path("unused.part"))
+    >>> scanner.feed(b'{"created": 17, "da')
+    >>> scanner.feed(b'ta": []}')
+    >>> scanner.finish()
+    {'created': 17, 'data': []}
+
+    Args:
+        new_part: Names a fresh file for each image found.
+        max_blob_bytes: No image is larger; beyond it the answer is given up.
+        max_skeleton_bytes: No JSON without its images is larger; beyond it the answer is given up.
+    """
+
+    def __init__(
+        self,
+        new_part: Callable[[], Path],
+        *,
+        max_blob_bytes: int = MAX_BLOB_BYTES,
+        max_skeleton_bytes: int = MAX_SKELETON_BYTES,
+    ) -> None:
+        self._new_part = new_part
+        self._max_blob_bytes = max_blob_bytes
+        self._max_skeleton_bytes = max_skeleton_bytes
+        self._skeleton = bytearray()
+        self._state = _State.START
+        self._string_at = 0  # where the current string's content begins in the skeleton
+        self._escaped = False  # the next character of a long string belongs to a backslash before it
+        self._secret = secrets.token_hex(16)
+        self._blobs: dict[str, Blob] = {}
+        self._part: PartFile | None = None
+        self._decoder: Base64Decoder | None = None
+
+    @property
+    def text(self) -> str | None:
+        """The beginning of a body that is not JSON, else None."""
+        if self._state in (_State.TEXT, _State.START):
+            return bytes(self._skeleton).decode("utf-8", "replace")
+        return None
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next bytes of the body.
+
+        Raises:
+            DecodeError: The body is larger than an answer can be.
+            StoreError: An image could not be written.
+        """
+        at = self._begin(chunk) if self._state is _State.START else 0
+        view = memoryview(chunk)
+        while at < len(chunk):
+            match self._state:
+                case _State.OUTSIDE:
+                    at = self._outside(chunk, at)
+                case _State.INSIDE:
+                    at = self._inside(chunk, at)
+                case _State.TEXT | _State.START:
+                    self._skeleton += chunk[at : at + MAX_TEXT_BYTES - len(self._skeleton)]
+                    return
+                case _:
+                    at = self._long(chunk, view, at)
+
+    def _begin(self, chunk: bytes) -> int:
+        """Look for the first character that tells what the body is; return where it stands in the chunk."""
+        before = len(self._skeleton)
+        self._skeleton += chunk[: MAX_TEXT_BYTES - before]
+        start = bytes(self._skeleton).removeprefix(_BOM).lstrip(_WHITESPACE)
+        if not start or (len(start) < len(_BOM) and _BOM.startswith(start)):
+            if len(self._skeleton) == MAX_TEXT_BYTES:
+                self._state = _State.TEXT
+            return len(chunk)
+        if start[:1] not in (b"{", b"["):
+            self._state = _State.TEXT
+            return len(chunk)
+        self._state = _State.OUTSIDE
+        first = len(self._skeleton) - len(start)
+        self._skeleton.clear()
+        return first - before
+
+    def _outside(self, chunk: bytes, at: int) -> int:
+        quote = chunk.find(b'"', at)
+        end = len(chunk) if quote < 0 else quote + 1
+        self._keep(chunk[at:end])
+        if quote >= 0:
+            self._state = _State.INSIDE
+            self._string_at = len(self._skeleton)
+        return end
+
+    def _inside(self, chunk: bytes, at: int) -> int:
+        room = LONG + 1 - (len(self._skeleton) - self._string_at)
+        quote = chunk.find(b'"', at, at + room)
+        if quote >= 0:
+            self._keep(chunk[at : quote + 1])
+            if not self._ends_in_backslash(before=1):
+                self._state = _State.OUTSIDE
+            end = quote + 1
+        else:
+            end = min(at + room, len(chunk))
+            self._keep(chunk[at:end])
+        if self._state is _State.INSIDE and len(self._skeleton) - self._string_at > LONG:
+            self._classify()
+        return end
+
+    def _ends_in_backslash(self, *, before: int = 0) -> bool:
+        """Tell whether the character after the current string's content so far (less `before`) is escaped."""
+        content = self._skeleton[max(self._string_at, len(self._skeleton) - LONG - 2) : len(self._skeleton) - before]
+        return (len(content) - len(content.rstrip(b"\\"))) % 2 == 1
+
+    def _classify(self) -> None:
+        """Decide what a string is that has just become long, from its first characters and its key."""
+        head = bytes(self._skeleton[self._string_at :])
+        self._escaped = self._ends_in_backslash()
+        if _SIGNATURE_KEY.search(self._skeleton, max(0, self._string_at - 100), self._string_at):
+            del self._skeleton[self._string_at :]
+            self._state = _State.SKIP
+            return
+        content = _DATA_PREFIX.sub(b"", head.replace(b"\\/", b"/"), count=1)
+        if content.translate(None, _ALPHABET) and not _BASE64_HEAD.fullmatch(content):
+            self._state = _State.KEEP
+            return
+        del self._skeleton[self._string_at :]
+        self._state = _State.BLOB
+        self._part = PartFile(self._new_part(), max_bytes=self._max_blob_bytes)
+        self._decoder = Base64Decoder(self._part)
+        self._decode(memoryview(content))
+
+    def _long(self, chunk: bytes, view: memoryview, at: int) -> int:
+        """Take a long string up to its closing quote or the end of the chunk."""
+        quote = self._closing_quote(chunk, at)
+        end = len(chunk) if quote < 0 else quote
+        if end > at:
+            self._take(view[at:end])
+        if quote < 0:
+            return end
+        if self._state is _State.BLOB:
+            self._end_blob()
+        self._keep(b'"')
+        self._state = _State.OUTSIDE
+        return quote + 1
+
+    def _closing_quote(self, chunk: bytes, at: int) -> int:
+        """Find the quote that ends a long string, or -1; remember whether the chunk ends in half an escape."""
+        start = at + self._escaped
+        quote = chunk.find(b'"', start)
+        while quote >= 0 and _backslashes_before(chunk, quote, start) % 2:
+            quote = chunk.find(b'"', quote + 1)
+        self._escaped = quote < 0 and start <= len(chunk) and _backslashes_before(chunk, len(chunk), start) % 2 == 1
+        return quote
+
+    def _take(self, piece: memoryview) -> None:
+        if self._state is _State.BLOB:
+            self._decode(piece)
+        elif self._state is _State.KEEP:
+            self._keep(piece)
+
+    def _decode(self, piece: memoryview) -> None:
+        assert self._decoder is not None
+        self._decoder.feed(piece)
+        if self._decoder.flaw:
+            self._end_blob()
+            self._state = _State.SKIP
+
+    def _end_blob(self) -> None:
+        assert self._part is not None
+        assert self._decoder is not None
+        self._decoder.finish()
+        token = f"{self._secret}{len(self._blobs)}"
+        self._blobs[token] = self._part.close(self._decoder.flaw)
+        self._part = self._decoder = None
+        self._keep(token.encode())
+
+    def _keep(self, piece: bytes | memoryview) -> None:
+        self._skeleton += piece
+        if len(self._skeleton) > self._max_skeleton_bytes:
+            raise DecodeError(f"answer too large without an image (over {self._max_skeleton_bytes // 2**20} MB)")
+
+    def finish(self) -> Any:
+        """Return the parsed JSON with a `Blob` where each long base64 string stood; None where `text` tells.
+
+        Raises:
+            DecodeError: The body began as JSON and is not JSON. Its parts are deleted.
+        """
+        if self.text is not None:
+            return None
+        try:
+            found = json.loads(self._skeleton)
+        except (ValueError, RecursionError) as error:
+            self.abort()
+            raise DecodeError(f"the answer is not valid JSON ({_reason(error)})") from error
+        waiting = dict(self._blobs)
+        found = _put_back(found, waiting)
+        for blob in waiting.values():  # under a repeated key, of which JSON keeps the last
+            discard(blob.path)
+        return found
+
+    def abort(self) -> None:
+        """Close and delete every part."""
+        if self._part is not None:
+            self._part.discard()
+            self._part = None
+        for blob in self._blobs.values():
+            discard(blob.path)
+
+
+def _backslashes_before(chunk: bytes, end: int, start: int) -> int:
+    """Count the backslashes that stand directly before `end`, looking no further back than `start`."""
+    at = end
+    while at > start and chunk[at - 1] == _BACKSLASH:
+        at -= 1
+    return end - at
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg} at character {error.pos} of what stands around the images"
+    return "nested too deeply" if isinstance(error, RecursionError) else "not UTF-8 text"
+
+
+def _put_back(found: Any, waiting: dict[str, Blob]) -> Any:
+    """Replace each token by its blob, without recursion, taking it from `waiting`."""
+    if not waiting:
+        return found
+    todo: list[Any] = [found]
+    while todo:
+        node = todo.pop()
+        places = node.items() if isinstance(node, dict) else enumerate(node)
+        for place, value in list(places):
+            if isinstance(value, dict | list):
+                todo.append(value)
+            elif isinstance(value, str) and value in waiting:
+                node[place] = waiting.pop(value)
+    return found

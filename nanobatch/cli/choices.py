@@ -1,0 +1,43 @@
+"""The words that options accept."""
+
+from __future__ import annotations
+
+import enum
+
+
+class Strategy(enum.StrEnum):
+    """Which provider takes which job."""
+
+    PRIORITY = "priority"
+
+
+class OnQuota(enum.StrEnum):
+    """What happens when every daily quota is spent."""
+
+    STOP = "stop"
+    WAIT = "wait"
+
+
+class OnUnknown(enum.StrEnum):
+    """What happens to a request that may have been billed and never came back."""
+
+    RETRY = "retry"
+    HOLD = "hold"
+
+
+class DataFormat(enum.StrEnum):
+    """What standard output carries."""
+
+    TEXT = "text"
+    JSON = "json"
+    JSONL = "jsonl"
+    PATHS = "paths"
+
+
+class Progress(enum.StrEnum):
+    """How progress is shown."""
+
+    AUTO = "auto"
+    BAR = "bar"
+    PLAIN = "plain"
+    NONE = "none"

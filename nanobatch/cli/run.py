@@ -1,0 +1,170 @@
+"""`nanobatch run`: a prompt file in, images and a manifest out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from nanobatch.cli.choices import DataFormat, OnQuota, OnUnknown, Progress, Strategy
+
+INPUT = "Input"
+IMAGE = "Image"
+RUN = "Run"
+SCREEN = "Screen and files"
+
+
+def run(  # noqa: PLR0913 - one parameter per option
+    prompts: Annotated[
+        list[str],
+        typer.Argument(metavar="PROMPTS...", help="Files: .csv .tsv .jsonl .ndjson .txt, or - for standard input."),
+    ],
+    *,
+    out: Annotated[
+        str | None, typer.Option("--out", "-o", metavar="DIR", help="Output folder.", rich_help_panel=INPUT)
+    ] = None,
+    config: Annotated[
+        str | None,
+        typer.Option("--config", "-c", metavar="FILE", help="Instead of ./nanobatch.yaml.", rich_help_panel=INPUT),
+    ] = None,
+    prompt_column: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The column that holds the prompts.", rich_help_panel=INPUT)
+    ] = None,
+    template: Annotated[
+        str | None,
+        typer.Option(
+            "--template", "-t", help="Prompt from columns: 'Photo of {product} on {background}'.", rich_help_panel=INPUT
+        ),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="TEMPLATE", help="File names: '{index:04d}-{slug}'.", rich_help_panel=INPUT)
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N prompts.", rich_help_panel=INPUT)] = None,
+    only: Annotated[
+        str | None, typer.Option(metavar="GLOB", help="Only prompts whose id matches.", rich_help_panel=INPUT)
+    ] = None,
+    skip_invalid: Annotated[
+        bool, typer.Option("--skip-invalid", help="Leave bad rows out instead of stopping.", rich_help_panel=INPUT)
+    ] = False,
+    provider: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--provider", "-p", help="Repeatable, in the order in which they are tried.", rich_help_panel=IMAGE
+        ),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="Such as nano-banana-pro.", rich_help_panel=IMAGE)
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option(metavar="512|1K|2K|4K", help="Of the images.", rich_help_panel=IMAGE)
+    ] = None,
+    aspect_ratio: Annotated[
+        str | None, typer.Option(metavar="W:H", help="Such as 16:9.", rich_help_panel=IMAGE)
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="For models that take one.", rich_help_panel=IMAGE)] = None,
+    images_per_prompt: Annotated[
+        int | None, typer.Option("--images-per-prompt", "-n", help="Variants of each prompt.", rich_help_panel=IMAGE)
+    ] = None,
+    strategy: Annotated[
+        Strategy | None, typer.Option(help="Which provider takes which job.", rich_help_panel=RUN)
+    ] = None,
+    budget: Annotated[
+        float | None, typer.Option(metavar="USD", help="Never spend more in this run.", rich_help_panel=RUN)
+    ] = None,
+    concurrency: Annotated[
+        int | None, typer.Option(help="Requests at once, per provider.", rich_help_panel=RUN)
+    ] = None,
+    rpm: Annotated[int | None, typer.Option(help="Requests per minute, per provider.", rich_help_panel=RUN)] = None,
+    retries: Annotated[int | None, typer.Option(help="Repeats of a job after failures.", rich_help_panel=RUN)] = None,
+    timeout: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="For one whole answer.", rich_help_panel=RUN)
+    ] = None,
+    on_quota: Annotated[
+        OnQuota | None, typer.Option(help="When every daily quota is spent.", rich_help_panel=RUN)
+    ] = None,
+    on_unknown: Annotated[
+        OnUnknown | None, typer.Option(help="When nobody knows whether a request was billed.", rich_help_panel=RUN)
+    ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Send refused and failed prompts again.", rich_help_panel=RUN)
+    ] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Send everything again; earlier images are kept aside.", rich_help_panel=RUN)
+    ] = False,
+    sandbox: Annotated[
+        bool,
+        typer.Option("--sandbox", help="Use local doubles of the providers: no key, no cost.", rich_help_panel=RUN),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the plan and its price; send nothing.", rich_help_panel=RUN)
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Do not ask before an expensive run.", rich_help_panel=RUN)
+    ] = False,
+    output: Annotated[
+        DataFormat,
+        typer.Option(
+            "--output",
+            "-O",
+            help="Standard output: a summary, a record per job, or a path per image.",
+            rich_help_panel=SCREEN,
+        ),
+    ] = DataFormat.TEXT,
+    progress: Annotated[Progress, typer.Option(help="On standard error.", rich_help_panel=SCREEN)] = Progress.AUTO,
+    events: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write every event as a JSON line.", rich_help_panel=SCREEN)
+    ] = None,
+    log_file: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a log.", rich_help_panel=SCREEN)] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Errors only.", rich_help_panel=SCREEN)] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Log to standard error too.", rich_help_panel=SCREEN)
+    ] = False,
+) -> None:
+    """Generate an image for every prompt that has none yet.
+
+    Run the same command again after an interruption: it sends only what is missing.
+
+    Example: nanobatch run prompts.csv -o images --size 2K --budget 25
+    """
+    from nanobatch.assembly import Request  # noqa: PLC0415 - `--help` must not wait for it
+    from nanobatch.cli.running import Screen, perform  # noqa: PLC0415
+
+    flags: dict[str, Any] = {
+        "providers": provider,
+        "output.dir": out,
+        "output.name": name,
+        "defaults.model": model,
+        "defaults.size": size,
+        "defaults.aspect_ratio": aspect_ratio,
+        "defaults.seed": seed,
+        "defaults.images_per_prompt": images_per_prompt,
+        "run.strategy": strategy,
+        "run.budget_usd": budget,
+        "run.retries": retries,
+        "run.timeout_seconds": timeout,
+        "run.on_quota": on_quota,
+        "run.on_unknown": on_unknown,
+        "limits.concurrency": concurrency,
+        "limits.rpm": rpm,
+    }
+    request = Request(
+        inputs=tuple(prompts),
+        prompt_column=prompt_column,
+        template=template,
+        limit=limit,
+        only=only,
+        skip_invalid=skip_invalid,
+        retry_failed=retry_failed,
+        fresh=fresh,
+    )
+    screen = Screen(
+        output=output.value,
+        progress=progress.value,
+        events=events,
+        log_file=log_file,
+        quiet=quiet,
+        verbose=verbose,
+        yes=yes,
+    )
+    raise typer.Exit(perform(request, flags=flags, config_path=config, screen=screen, sandbox=sandbox, dry_run=dry_run))

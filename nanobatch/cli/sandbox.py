@@ -1,0 +1,41 @@
+"""`nanobatch sandbox`: the local providers, as a server of their own."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def sandbox(
+    *,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 picks a free one.")] = 8787,
+    books: Annotated[Path | None, typer.Option(help="Write every billable creation to this file.")] = None,
+    rpm: Annotated[int | None, typer.Option(min=1, help="Requests in any rolling minute; more get a 429.")] = None,
+    rpd: Annotated[int | None, typer.Option(min=1, help="Requests in all; more get the 429 of a spent day.")] = None,
+    concurrency: Annotated[int | None, typer.Option(min=1, help="Requests at once; more get a 429.")] = None,
+    latency: Annotated[str, typer.Option(help="Seconds an image takes: '1.5' or '0.2-0.6'.")] = "0.2-0.6",
+    fault: Annotated[
+        list[str] | None, typer.Option(help="KIND=PROBABILITY, such as 503=0.1; repeatable. KIND 'help' lists them.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Makes latencies and faults repeatable.")] = None,
+) -> None:
+    """Speak the providers' wire formats on 127.0.0.1, without a key and without cost.
+
+    Example: nanobatch sandbox --rpm 60 --fault 503=0.1
+    """
+    options = {
+        "--port": port,
+        "--books": books,
+        "--rpm": rpm,
+        "--rpd": rpd,
+        "--concurrency": concurrency,
+        "--latency": latency,
+        "--seed": seed,
+    }
+    arguments = [text for name, value in options.items() if value is not None for text in (name, str(value))]
+    arguments += [text for kind in fault or () for text in ("--fault", kind)]
+    os.execv(sys.executable, [sys.executable, "-m", "nanobatch.sandbox", *arguments])  # noqa: S606 - no shell is wanted

@@ -1,0 +1,108 @@
+"""The asyncio worker pool: a fixed number of workers pulls jobs from a bounded queue, however large the input is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from nanobatch.clock import Clock
+from nanobatch.errors import StoreError
+from nanobatch.events import Observer, Stopping
+from nanobatch.model import Job
+from nanobatch.pipeline import Pipeline
+from nanobatch.stopping import Stop, Stopped, StopReason
+
+FEED_AT_ONCE = 256  # rows read before the loop gets a turn
+SYNC_EVERY_SECONDS = 1.0
+
+
+@dataclass(slots=True)
+class LocalEngine:
+    """Run jobs in this process.
+
+    When the run is asked to stop, workers without a request on the wire are cancelled at once. The others finish
+    theirs, because those images are paid; only a person or a system that wants the process gone puts an end to that,
+    after the grace period. What is on the wire then counts as possibly billed.
+    """
+
+    pipeline: Pipeline
+    clock: Clock
+    observe: Observer
+    stop: Stop
+    workers: int
+    grace_seconds: float
+    sync: Callable[[], None]  # flushes journals to the disk; called in a thread about every second
+    tick: Callable[[], None]  # lets observers act on time, about every second
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def run(self, jobs: Iterable[Job]) -> None:
+        """Take every job to its end, or until the run is stopped.
+
+        Raises:
+            ExceptionGroup: A bug; everything finished before it is recorded.
+        """
+        queue: asyncio.Queue[Job | None] = asyncio.Queue(maxsize=max(1, self.workers))
+        async with asyncio.TaskGroup() as group:
+            keeper = group.create_task(self._keep_house())
+            warden = group.create_task(self._watch())
+            feeder = group.create_task(self._feed(jobs, queue))
+            self._tasks = {group.create_task(self._work(queue)) for _ in range(self.workers)}
+            self._tasks.add(feeder)
+            await asyncio.wait(self._tasks)
+            warden.cancel()
+            keeper.cancel()
+
+    async def _feed(self, jobs: Iterable[Job], queue: asyncio.Queue[Job | None]) -> None:
+        for number, job in enumerate(jobs):
+            await queue.put(job)
+            if number % FEED_AT_ONCE == 0:
+                await asyncio.sleep(0)
+            if self.stop.reason is not None:
+                break
+        for _ in range(self.workers):
+            await queue.put(None)
+
+    async def _work(self, queue: asyncio.Queue[Job | None]) -> None:
+        while (job := await queue.get()) is not None:
+            if self.stop.reason is not None:
+                return
+            try:
+                await self.pipeline.run(job)
+            except Stopped:
+                return
+            except StoreError as error:
+                self.stop.ask(StopReason("store", error.message, error.exit_code))
+                return
+
+    async def _watch(self) -> None:
+        """Wait until the run is asked to stop, then see to it that it does."""
+        await self.stop.asked.wait()
+        on_wire = self.pipeline.on_wire
+        for task in self._tasks - on_wire:
+            task.cancel()
+        reason = self.stop.reason
+        assert reason is not None
+        patient = reason.kind != "interrupted"
+        self.observe(Stopping(reason.message, len(on_wire), None if patient else self.grace_seconds))
+        async with asyncio.TaskGroup() as group:
+            hurry = None if patient else group.create_task(self._hurry())
+            await self.stop.at_once.wait()
+            if hurry is not None:
+                hurry.cancel()
+        for task in self._tasks:
+            task.cancel()
+
+    async def _hurry(self) -> None:
+        await self.clock.sleep(self.grace_seconds)
+        self.stop.at_once.set()
+
+    async def _keep_house(self) -> None:
+        while True:
+            await self.clock.sleep(SYNC_EVERY_SECONDS)
+            self.tick()
+            try:
+                await asyncio.to_thread(self.sync)
+            except StoreError as error:
+                self.stop.ask(StopReason("store", error.message, error.exit_code))
+                return

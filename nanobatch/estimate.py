@@ -1,0 +1,116 @@
+"""Says before the first request what a run would cost and how long it would take."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from nanobatch.catalog import Offer
+from nanobatch.manifest import fingerprint
+from nanobatch.model import Job
+from nanobatch.routing import Seller
+from nanobatch.settings import Limits
+
+ASSUMED_LATENCY_SECONDS = 20.0  # where the catalog has no typical answer time for the model
+_MINUTE = 60.0
+
+
+def estimate(
+    jobs: Iterable[Job],
+    sellers: Sequence[Seller],
+    *,
+    done: Container[int],
+    inputs: Iterable[str],
+    output: str,
+    skipped: int,
+    sandbox: bool,
+    warnings: Sequence[str],
+) -> Mapping[str, Any]:
+    """Plan every job with the first provider that can draw it.
+
+    Returns:
+        What `--dry-run` shows; money in USD, durations in seconds.
+    """
+    total = finished = 0
+    wanted: Counter[tuple[str, str, str | None]] = Counter()  # provider, model, size
+    for job in jobs:
+        total += 1
+        if fingerprint(job.id) in done:
+            finished += 1
+            continue
+        seller = next(one for one in sellers if job.prompt.provider in (None, one.name) and not one.refuses(job.params))
+        wanted[seller.name, job.params.model, job.params.size] += 1
+    by_name = {seller.name: seller for seller in sellers}
+    parts = [(by_name[name], by_name[name].offer(model), size, n) for (name, model, size), n in wanted.items()]
+    seconds, bound_by = _duration(parts)
+    return {
+        "inputs": list(inputs),
+        "output": output,
+        "jobs": total,
+        "already_done": finished,
+        "to_send": total - finished,
+        "skipped_rows": skipped,
+        "sandbox": sandbox,
+        "providers": [_provider(seller, offers) for seller, offers in _by_seller(parts)],
+        "sizes": {size or "default": sum(n for *_, s, n in parts if s == size) for size in {s for *_, s, _ in parts}},
+        "cost_usd": {
+            "low": _money(sum((offer.price_usd(size) or 0.0) * n for _, offer, size, n in parts)),
+            "expected": _money(sum(_expected(offer, size) * n for _, offer, size, n in parts)),
+            "high": _money(sum((offer.worst_price_usd(size) or 0.0) * n for _, offer, size, n in parts)),
+        },
+        "duration_seconds": round(seconds, 1),
+        "bound_by": bound_by,
+        "warnings": list(warnings),
+    }
+
+
+_Part = tuple[Seller, Offer, str | None, int]
+
+
+def _by_seller(parts: Sequence[_Part]) -> list[tuple[Seller, list[_Part]]]:
+    grouped: dict[str, tuple[Seller, list[_Part]]] = {}
+    for part in parts:
+        grouped.setdefault(part[0].name, (part[0], []))[1].append(part)
+    return list(grouped.values())
+
+
+def _provider(seller: Seller, parts: Sequence[_Part]) -> dict[str, Any]:
+    first = parts[0][1]
+    return {
+        "name": seller.name,
+        "model": first.model,
+        "wire_model": first.wire_model,
+        "images": sum(n for *_, n in parts),
+        "limits": asdict(seller.settings.limits),
+        "price_usd": {size or "default": offer.price_usd(size) for _, offer, size, _ in parts},
+    }
+
+
+def _expected(offer: Offer, size: str | None) -> float:
+    """Return the likely price: half-way between the table and the worst, where tokens beside the image are billed."""
+    return ((offer.price_usd(size) or 0.0) + (offer.worst_price_usd(size) or 0.0)) / 2
+
+
+def _duration(parts: Sequence[_Part]) -> tuple[float, str]:
+    """Return the seconds of the slowest provider, and what bounds it."""
+    bounds = [bound for seller, found in _by_seller(parts) for bound in _bounds(seller.settings.limits, found)]
+    return max(bounds, default=(0.0, "nothing"))
+
+
+def _bounds(limits: Limits, parts: Sequence[_Part]) -> list[tuple[float, str]]:
+    images = sum(n for *_, n in parts)
+    work = sum((offer.latency_seconds(size) or ASSUMED_LATENCY_SECONDS) * n for _, offer, size, n in parts)
+    longest = max(offer.latency_seconds(size) or ASSUMED_LATENCY_SECONDS for _, offer, size, _ in parts)
+    found = [(max(longest, work / limits.concurrency), "concurrency")]
+    for name, limit in (("rpm", limits.rpm), ("ipm", limits.ipm)):
+        if limit is not None:
+            found.append((longest + (images - 1) // limit * _MINUTE, name))
+    if limits.rpd is not None and images > limits.rpd:
+        found.append(((images - 1) // limits.rpd * 86_400.0, "rpd"))
+    return found
+
+
+def _money(usd: float) -> float:
+    return round(usd, 4)

@@ -1,0 +1,137 @@
+"""Holds an output folder for one run at a time, and takes stock of what earlier runs left in it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from nanobatch.attempts import AttemptsLedger, Landed, Past, read_past
+from nanobatch.clock import Clock, iso
+from nanobatch.errors import ConfigError
+from nanobatch.journal import as_store_error
+from nanobatch.manifest import Manifest, fingerprint
+from nanobatch.model import Job, Record
+from nanobatch.stores.local import STATE_FOLDER, LocalStore
+
+ATTEMPTS = f"{STATE_FOLDER}/attempts.jsonl"
+LOCK = f"{STATE_FOLDER}/lock"
+
+
+@contextlib.contextmanager
+def locked(root: Path, clock: Clock) -> Iterator[None]:
+    """Keep other runs off a folder; the system lets go of it when this process dies, however it dies.
+
+    Raises:
+        ConfigError: Another run holds it; the message says which.
+        StoreError: The folder cannot be written.
+    """
+    path = root / LOCK
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise as_store_error(error, path) from error
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(
+                f"{root} is in use by another run{_holder(fd)}; wait for it or choose another --out"
+            ) from None
+        holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": iso(clock.wall())}
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, json.dumps(holder).encode(), 0)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _holder(fd: int) -> str:
+    try:
+        holder = json.loads(os.pread(fd, 1000, 0))
+        return f" (process {holder['pid']} on {holder['host']}, since {holder['since']})"
+    except (ValueError, KeyError, TypeError):
+        return ""
+
+
+@dataclass(slots=True)
+class Folder:
+    """What is in the folder, ready for a new run."""
+
+    store: LocalStore
+    manifest: Manifest
+    ledger: AttemptsLedger
+    past: Past
+    done: set[int]  # fingerprints of jobs that need nothing more
+    possibly_billed_usd: float  # for requests that an earlier process left on the wire
+
+    def wants(self, job: Job) -> bool:
+        """Whether a job is still to be done."""
+        return fingerprint(job.id) not in self.done
+
+    def sync(self) -> None:
+        """Flush everything to the disk itself; blocks."""
+        self.ledger.sync()
+        self.store.sync()
+        self.manifest.sync()
+
+
+def open_folder(
+    root: Path, clock: Clock, *, wanted: Callable[[], Iterable[int]], retry_failed: bool = False, fresh: bool = False
+) -> Folder:
+    """Read what earlier runs did, close what they left open, and recover images that were not recorded yet.
+
+    Args:
+        root: The output folder, locked.
+        clock: For the times of the lines written here.
+        wanted: Gives the fingerprints of all jobs of the input.
+        retry_failed: Send refused and failed jobs again.
+        fresh: Send everything again.
+
+    Raises:
+        ConfigError: The manifest or the ledger is damaged.
+        StoreError: The folder cannot be written.
+    """
+    store = LocalStore(root)
+    manifest = Manifest(store)
+    done = manifest.resume(wanted(), retry_failed=retry_failed, fresh=fresh)
+    past = read_past(root / ATTEMPTS, now=clock.wall(), recorded=lambda job: fingerprint(job) in done)
+    if fresh:
+        past.landed.clear()
+        past.tallies.clear()
+    store.clean_parts(keep={landed.part for _, landed in past.landed.values()})
+    ledger = AttemptsLedger(root / ATTEMPTS)
+    maybe = ledger.close_interrupted(past, at=clock.wall())
+    return Folder(store, manifest, ledger, past, done, sum(maybe.values()))
+
+
+def recover(folder: Folder, jobs: Iterable[Job], record_of: Callable[[Job, str, Landed], Record]) -> int:
+    """Record the images that were whole on disk when an earlier process died; return how many.
+
+    Args:
+        folder: The folder.
+        jobs: All jobs of the input; read only when there is something to recover.
+        record_of: Writes the record of a job whose image is in its place.
+    """
+    if not folder.past.landed:
+        return 0
+    count = 0
+    for job in jobs:
+        provider, landed = folder.past.landed.get(job.id, ("", None))
+        if landed is None or not folder.wants(job):
+            continue
+        part = folder.store.part(landed.part)
+        if part.exists():
+            folder.store.adopt(part, landed.file)
+        elif folder.store.size(landed.file) != landed.bytes:
+            continue  # it was recorded once and removed since
+        folder.manifest.append(record_of(job, provider, landed))
+        folder.done.add(fingerprint(job.id))
+        count += 1
+    return count

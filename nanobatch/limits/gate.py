@@ -1,0 +1,294 @@
+"""The door of one lane: every attempt asks here once, and enters when the provider's limits allow it.
+
+Order is law. A closed, parked or silent lane is asked about first; then comes the slot; the token comes last, because
+a token is spent when it is granted and nothing may wait after it. All waiters stand in one line, first come, first
+served. Only its head sets an alarm, for the moment at which its wait can end, and looks again when it rings; everybody
+else is told. An exchange that already has its slot and needs more tokens goes first: it finishes what was begun.
+
+This is the one async part of the limits; the arithmetic lives in the modules beside it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from math import inf
+
+from nanobatch.clock import Clock
+from nanobatch.errors import ExchangeError, Unsent
+from nanobatch.events import Event, LaneChanged, Observer
+from nanobatch.limits.circuit_breaker import BreakerState, CircuitBreaker
+from nanobatch.limits.daily_quota import PACIFIC
+from nanobatch.limits.health import LaneClosed, LaneHealth, LaneParked, LaneState, Moment, Verdict
+from nanobatch.limits.line import Line, Ticket
+from nanobatch.limits.permit import Permit
+from nanobatch.limits.quota import Quota
+from nanobatch.model import Cost
+
+__all__ = ["Gate", "GateSnapshot", "LaneClosed", "LaneParked", "LaneState", "Permit"]
+
+
+@dataclass(frozen=True, slots=True)
+class GateSnapshot:
+    """One gate at one moment, for display and routing."""
+
+    name: str
+    in_flight: int
+    limit: int  # as adapted
+    maximum: int  # as configured
+    waiting: int
+    failed_probes: int  # of the breaker, in a row: how long a provider has been down
+    state: LaneState
+
+
+class Gate:
+    """Admit the requests of one lane within its quotas, its concurrency and its health.
+
+    Args:
+        clock: Time and sleep.
+        name: The provider, for events.
+        concurrency: Requests in flight at once, at most.
+        rpm: Requests per minute.
+        ipm: Images per minute.
+        tpm: Tokens per minute.
+        rpd: Requests per day of `zone`.
+        zone: Where the provider's day ends.
+        margin_seconds: Added to the minute; at least the jitter of the way to the provider.
+        breaker: Another than the default one.
+        observer: Receives a `LaneChanged` for every change of the lane.
+
+    Example:
+        async with gate.admit(request.cost) as permit:
+            response = await transport.send(request)
+            await permit.spend(poll.cost)
+            ...
+    """
+
+    def __init__(  # noqa: PLR0913 - the keys of `limits` in the configuration
+        self,
+        clock: Clock,
+        *,
+        name: str,
+        concurrency: int,
+        rpm: int | None = None,
+        ipm: int | None = None,
+        tpm: int | None = None,
+        rpd: int | None = None,
+        zone: str = PACIFIC,
+        margin_seconds: float = 1.0,
+        breaker: CircuitBreaker | None = None,
+        observer: Observer | None = None,
+    ) -> None:
+        self.name = name
+        self._clock = clock
+        self._quota = Quota(rpm=rpm, ipm=ipm, tpm=tpm, rpd=rpd, zone=zone, margin_seconds=margin_seconds)
+        self._health = LaneHealth(self._quota, concurrency=concurrency, breaker=breaker)
+        self._observer = observer or _nobody
+        self._in_flight = 0
+        self._line = Line()
+        self._leader: Ticket | None = None  # the last head that looked at its wait,
+        self._alarm_at = inf  # and when its alarm rings (monotonic seconds)
+        self._told_parked_until = -inf
+
+    def __repr__(self) -> str:
+        seen = self.snapshot()
+        return (
+            f"<Gate {seen.name} {seen.state.kind}: {seen.in_flight} of {seen.limit} in flight, {seen.waiting} waiting>"
+        )
+
+    @contextlib.asynccontextmanager
+    async def admit(self, cost: Cost) -> AsyncIterator[Permit]:
+        """Wait for this request's turn and hold a slot while the exchange lasts.
+
+        An `ExchangeError` that leaves the block is settled on the way; other exceptions say nothing of the provider.
+
+        Raises:
+            LaneParked: The daily quota is spent, before or while waiting.
+            LaneClosed: The account was stopped, before or while waiting.
+            ConfigError: The cost exceeds a limit by itself.
+        """
+        ticket = Ticket(cost, holds_slot=False)
+        await self._acquire(ticket)
+        permit = Permit(self, ticket)
+        try:
+            yield permit
+        except ExchangeError as error:
+            permit.settle(error)
+            raise
+        else:
+            permit.settle()
+        finally:
+            self._release(ticket)
+
+    def state(self) -> LaneState:
+        """Tell how the lane stands, without waiting."""
+        return self._health.state(self._moment())
+
+    def snapshot(self) -> GateSnapshot:
+        """Count what is in flight and waiting."""
+        return GateSnapshot(
+            name=self.name,
+            in_flight=self._in_flight,
+            limit=self._health.limit.current,
+            maximum=self._health.limit.maximum,
+            waiting=len(self._line),
+            failed_probes=self._health.breaker.failed_probes,
+            state=self.state(),
+        )
+
+    def remember(self, spends: Iterable[tuple[float, Cost]]) -> None:
+        """Count what earlier runs took from the same quotas: pairs of wall-clock seconds and cost."""
+        moment = self._moment()
+        self._quota.remember(moment.now, moment.wall, spends=spends)
+        self._dispatch()
+
+    def park(self, until: float, reason: str) -> None:
+        """Take no paid request before `until` (wall-clock seconds); those who wait are told at once."""
+        self._publish(self._health.park(until, reason))
+
+    def close(self, reason: str) -> None:
+        """Take nothing more in this run; those who wait are told at once."""
+        self._publish(self._health.close(reason))
+
+    # What permits ask for (permit.Keeper)
+
+    async def follow_up(self, cost: Cost) -> Ticket:
+        """Take the cost of a further request of an exchange that holds its slot."""
+        ticket = Ticket(cost, holds_slot=True, started_at=self._clock.monotonic())
+        if cost.requests or cost.images or cost.tokens:
+            await self._acquire(ticket)
+        return ticket
+
+    def judge(self, ticket: Ticket, error: ExchangeError | None) -> None:
+        """Learn from the end of a request."""
+        if isinstance(error, Unsent) and ticket.receipt is not None:
+            self._quota.refund(ticket.receipt)  # nobody has counted it
+        is_paid = ticket.receipt is not None and ticket.cost.requests > 0
+        verdict = Verdict(error, ticket.started_at, self._in_flight, is_paid)
+        self._publish(self._health.judge(self._moment(), verdict))
+
+    def settle_tokens(self, ticket: Ticket, actual: int) -> None:
+        """Correct the tokens of a request to what the provider reported."""
+        if ticket.receipt is not None:
+            self._quota.settle_tokens(self._clock.monotonic(), ticket.receipt, actual=actual)
+            self._dispatch()
+
+    # The line
+
+    async def _acquire(self, ticket: Ticket) -> None:
+        """Stand in line until granted. Whoever leaves in any other way leaves no trace."""
+        self._quota.check(ticket.cost)
+        self._line.join(ticket)
+        try:
+            await self._turn(ticket)
+        except BaseException:
+            self._leave(ticket)
+            raise
+
+    async def _turn(self, ticket: Ticket) -> None:
+        self._dispatch()
+        while ticket.receipt is None and ticket.refusal is None:
+            await self._news(ticket)
+            self._dispatch()
+        refusal = ticket.refusal or self._health.stop(self._moment(), Cost(requests=0))  # closed since it was granted
+        if refusal is not None:
+            raise refusal
+
+    async def _news(self, ticket: Ticket) -> None:
+        """Sleep until something concerns this ticket. The head also wakes when its own wait can end."""
+        ticket.news = asyncio.get_running_loop().create_future()
+        delay = inf
+        if ticket is self._line.head:
+            now = self._clock.monotonic()
+            delay = self._delay(ticket, now)
+            self._leader, self._alarm_at = ticket, now + delay
+        if delay == inf:
+            await ticket.news
+            return
+        async with asyncio.TaskGroup() as group:
+            alarm = group.create_task(self._alarm(delay, ticket))
+            await ticket.news
+            alarm.cancel()
+
+    async def _alarm(self, delay_seconds: float, ticket: Ticket) -> None:
+        await self._clock.sleep(delay_seconds)
+        ticket.tell()
+
+    def _dispatch(self) -> None:
+        """Grant to as many as may enter now, in order; make sure that the head looks again in time."""
+        moment = self._moment()
+        while (head := self._line.head) is not None:
+            if self._health.stop(moment, head.cost) is not None:
+                self._turn_away(moment)
+            elif (delay := self._delay(head, moment.now)) > 0:
+                if moment.now + delay < (self._alarm_at if head is self._leader else inf):
+                    head.tell()
+                return
+            else:
+                self._grant(head, moment)
+
+    def _delay(self, ticket: Ticket, now: float) -> float:
+        """Return the seconds until this ticket could enter; infinity where only an event can tell."""
+        if not ticket.holds_slot:
+            if (pause := self._health.breaker.delay(now)) > 0:
+                return pause
+            if self._in_flight >= self._health.limit.current:
+                return inf
+        return self._quota.delay(now, ticket.cost)
+
+    def _grant(self, ticket: Ticket, moment: Moment) -> None:
+        self._line.leave(ticket)
+        ticket.receipt = self._quota.spend(moment.now, moment.wall, cost=ticket.cost)
+        ticket.started_at = moment.now
+        if not ticket.holds_slot:
+            self._in_flight += 1
+            if self._health.breaker.state is BreakerState.OPEN:
+                self._health.breaker.on_probe_started(moment.now)
+                ticket.is_probe = True
+        ticket.tell()
+
+    def _turn_away(self, moment: Moment) -> None:
+        for ticket in list(self._line):
+            if refusal := self._health.stop(moment, ticket.cost):
+                ticket.refusal = refusal
+                self._line.leave(ticket)
+                ticket.tell()
+                if isinstance(refusal, LaneParked):
+                    self._tell(LaneState("parked", refusal.until, refusal.reason))
+
+    def _leave(self, ticket: Ticket) -> None:
+        """Give back what was granted and never used, or the place in the line."""
+        if ticket.receipt is not None:
+            self._quota.refund(ticket.receipt)
+        if ticket.receipt is not None and not ticket.holds_slot:
+            self._release(ticket)
+        else:
+            self._line.leave(ticket)
+            self._dispatch()
+
+    def _release(self, ticket: Ticket) -> None:
+        self._in_flight -= 1
+        if ticket.is_probe:
+            self._health.breaker.on_probe_cancelled()
+        self._dispatch()
+
+    def _moment(self) -> Moment:
+        return Moment(self._clock.monotonic(), self._clock.wall())
+
+    def _publish(self, changes: list[LaneState]) -> None:
+        for change in changes:
+            self._tell(change)
+        self._dispatch()
+
+    def _tell(self, change: LaneState) -> None:
+        if change.kind == "parked" and change.until is not None:
+            if change.until <= self._told_parked_until:
+                return
+            self._told_parked_until = change.until
+        self._observer(LaneChanged(self.name, change.kind, change.reason, change.until))
+
+
+def _nobody(_: Event) -> None:
+    """Observe nothing."""

@@ -1,0 +1,122 @@
+"""All quotas of one lane, asked and spent as one: requests, images and tokens per minute, requests per day."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from nanobatch.limits.daily_quota import PACIFIC, DailyQuota
+from nanobatch.limits.token_bucket import UNLIMITED, Grant, TokenBucket
+from nanobatch.model import Cost
+
+
+@dataclass(slots=True, eq=False)
+class Receipt:
+    """What one request took, so that it can be given back."""
+
+    grants: list[tuple[TokenBucket, Grant]]
+    wall: float  # when it was spent, which decides the day
+    requests: int
+
+
+class Quota:
+    """Spend a cost from every dimension at once, or from none.
+
+    A dimension that is None is not limited. Requests are always counted, so that a drain has a place.
+    """
+
+    def __init__(
+        self,
+        *,
+        rpm: int | None = None,
+        ipm: int | None = None,
+        tpm: int | None = None,
+        rpd: int | None = None,
+        zone: str = PACIFIC,
+        margin_seconds: float = 1.0,
+    ) -> None:
+        self._requests = TokenBucket(UNLIMITED if rpm is None else rpm, margin_seconds=margin_seconds)
+        self._images = None if ipm is None else TokenBucket(ipm, margin_seconds=margin_seconds)
+        self._tokens = None if tpm is None else TokenBucket(tpm, margin_seconds=margin_seconds)
+        self._day = DailyQuota(UNLIMITED if rpd is None else rpd, zone)
+
+    def __repr__(self) -> str:
+        return f"<Quota requests={self._requests!r} images={self._images!r} tokens={self._tokens!r} day={self._day!r}>"
+
+    def check(self, cost: Cost) -> None:
+        """Refuse a cost that no minute could ever pay.
+
+        Raises:
+            ConfigError: It exceeds a limit by itself.
+        """
+        for bucket, tokens in self._amounts(cost):
+            bucket.check(tokens)
+
+    def delay(self, now: float, cost: Cost) -> float:
+        """Return the seconds until the minutes' limits allow this cost; the day is asked apart."""
+        return max(bucket.delay(now, tokens) for bucket, tokens in self._amounts(cost))
+
+    def day_allows(self, wall: float, cost: Cost) -> bool:
+        """Tell whether today's quota still pays this cost."""
+        return cost.requests == 0 or cost.requests <= self._day.left(wall)
+
+    def resets_at(self, wall: float) -> float:
+        """Return the wall-clock time at which the provider's next day begins."""
+        return self._day.resets_at(wall)
+
+    def spend(self, now: float, wall: float, *, cost: Cost) -> Receipt:
+        """Take a cost that `delay` and `day_allows` have allowed at this moment."""
+        grants = [(bucket, bucket.spend(now, tokens)) for bucket, tokens in self._amounts(cost) if tokens]
+        if cost.requests:
+            self._day.spend(wall, cost.requests)
+        return Receipt(grants, wall, cost.requests)
+
+    def refund(self, receipt: Receipt) -> None:
+        """Give everything back: the request was never sent."""
+        for bucket, grant in receipt.grants:
+            bucket.refund(grant)
+        self._day.refund(receipt.wall, receipt.requests)
+        receipt.requests = 0
+
+    def settle_tokens(self, now: float, receipt: Receipt, *, actual: int) -> None:
+        """Correct the reserved tokens to what the provider counted."""
+        if self._tokens is None:
+            return
+        mine = [grant for bucket, grant in receipt.grants if bucket is self._tokens]
+        excess = sum(grant.tokens for grant in mine) - actual
+        if excess < 0:
+            receipt.grants.append((self._tokens, self._tokens.remember(now, -excess)))
+        for grant in mine:
+            back = max(0, min(excess, grant.tokens))
+            self._tokens.refund(grant, back)
+            excess -= back
+
+    def drain(self, now: float, until: float) -> None:
+        """Let no request through before `until`."""
+        self._requests.drain(now, until)
+
+    def drained_for(self, now: float) -> float:
+        """Return for how many seconds from now a drain lasts."""
+        return self._requests.drained_for(now)
+
+    def mark_day_spent(self, wall: float) -> None:
+        """Believe the vendor that today's quota is gone."""
+        self._day.mark_spent(wall)
+
+    def remember(self, now: float, wall: float, *, spends: Iterable[tuple[float, Cost]]) -> None:
+        """Count what earlier runs spent: pairs of wall-clock time and cost."""
+        for spent_at, cost in sorted(spends, key=lambda spend: spend[0]):
+            age = max(0.0, wall - spent_at)  # another machine's clock may be ahead of ours
+            for bucket, tokens in self._amounts(cost):
+                if tokens:
+                    bucket.remember(now - age, tokens)
+            if cost.requests:
+                self._day.remember(min(spent_at, wall), cost.requests)
+
+    def _amounts(self, cost: Cost) -> list[tuple[TokenBucket, int]]:
+        amounts = [(self._requests, cost.requests)]
+        if self._images is not None:
+            amounts.append((self._images, cost.images))
+        if self._tokens is not None:
+            amounts.append((self._tokens, cost.tokens))
+        return amounts

@@ -1,0 +1,33 @@
+"""Passes each event to every observer. One that fails is switched off and reported once; the run goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from nanobatch.errors import NanobatchError
+from nanobatch.events import Event, Observer, Warned
+
+
+class Observers:
+    """Several observers as one."""
+
+    def __init__(self, observers: list[Observer], *, ticks: list[Callable[[], None]] | None = None) -> None:
+        self._observers = observers
+        self._ticks = ticks or []
+
+    def __call__(self, event: Event) -> None:
+        """Tell everybody what happened."""
+        for observer in list(self._observers):
+            try:
+                observer(event)
+            except NanobatchError:
+                raise
+            except Exception as error:  # noqa: BLE001 - the one observer's bug must not cost anybody an image
+                self._observers.remove(observer)
+                name = type(observer).__name__
+                self(Warned(f"{name} failed and is switched off: {type(error).__name__}: {error}"))
+
+    def tick(self) -> None:
+        """Let observers act on time; called about every second."""
+        for tick in self._ticks:
+            tick()

@@ -1,0 +1,28 @@
+"""`--dry-run` for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from nanobatch.reporters.wording import count, duration, images, money, safe
+
+
+def render_plan_text(plan: Mapping[str, Any]) -> str:
+    """Return the plan in a few lines."""
+    done, to_send = count(plan["already_done"]), count(plan["to_send"])
+    lines = [f"{images(plan['jobs'])} wanted, {done} already on disk, {to_send} to generate"]
+    if plan["skipped_rows"]:
+        lines.append(f"{count(plan['skipped_rows'])} bad rows left out")
+    lines.append(f"into {safe(plan['output'], 300)}" + (", from the sandbox" if plan["sandbox"] else ""))
+    for provider in plan["providers"]:
+        prices = ", ".join(f"{size} {money(price)}" for size, price in provider["price_usd"].items())
+        limits = ", ".join(f"{name} {count(value)}" for name, value in provider["limits"].items() if value is not None)
+        name, model = safe(provider["name"], 30), safe(provider["wire_model"], 60)
+        lines.append(f"  {name}: {images(provider['images'])} of {model} at {prices}; {limits}")
+    cost = plan["cost_usd"]
+    spread = "" if cost["low"] == cost["high"] else f" ({money(cost['low'])} to {money(cost['high'])})"
+    lines.append(f"expected cost {money(cost['expected'])}{spread}")
+    lines.append(f"expected time {duration(plan['duration_seconds'])}, bounded by {plan['bound_by']}")
+    lines += [f"warning: {safe(warning, 300)}" for warning in plan["warnings"]]
+    return "\n".join(lines)

@@ -1,0 +1,57 @@
+"""Standard output carries data only: a record as each job ends, a path as each image lands, or the final summary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TextIO
+
+import msgspec
+
+from nanobatch.events import Event, JobFinished, RunFinished, RunStarted
+from nanobatch.reporters.summary import render_json, render_text
+
+_encode = msgspec.json.Encoder().encode
+
+
+class DataStream:
+    """Writes the format of `-O`. A reader that went away ends the run in order, without a complaint.
+
+    Args:
+        stream: Standard output.
+        format: text, json, jsonl or paths.
+        on_broken: Called once when nobody reads any more.
+    """
+
+    def __init__(self, stream: TextIO, format: str, *, on_broken: Callable[[], None]) -> None:  # noqa: A002
+        self._stream = stream
+        self._format = format
+        self._on_broken = on_broken
+        self._root = Path()
+        self.broken = False
+
+    def __call__(self, event: Event) -> None:
+        """Write what the format asks for."""
+        match event:
+            case RunStarted(output=output):
+                self._root = Path(output)
+            case JobFinished(record=record) if self._format == "jsonl":
+                self._write(_encode(record).decode())
+            case JobFinished(record=record) if self._format == "paths" and record.has_image and record.file:
+                self._write(str(self._root / record.file))
+            case RunFinished(summary=summary) if self._format == "text":
+                self._write(render_text(summary))
+            case RunFinished(summary=summary) if self._format == "json":
+                self._write(render_json(summary))
+            case _:
+                pass
+
+    def _write(self, line: str) -> None:
+        if self.broken:
+            return
+        try:
+            self._stream.write(line + "\n")
+            self._stream.flush()
+        except BrokenPipeError:
+            self.broken = True
+            self._on_broken()

@@ -1,0 +1,85 @@
+"""The end of a run in a few lines: what is on disk, what is missing and why, what it cost, what to do next."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from nanobatch.reporters.wording import count, duration, images, money, safe
+
+REASONS_SHOWN = 5
+_NEXT = {
+    1: "the rows without an image are in {output}/failed.jsonl; --retry-failed sends them again",
+    3: "no provider accepts the account: check the key and the credit, then run the same command again",
+    4: "a limit of yours ended the run: raise it and run the same command again",
+    130: "run the same command again to go on",
+    143: "run the same command again to go on",
+}
+
+
+def render_json(summary: Mapping[str, Any]) -> str:
+    """Return the summary as one JSON object."""
+    return json.dumps(summary, ensure_ascii=False, indent=2)
+
+
+def render_text(summary: Mapping[str, Any]) -> str:
+    """Return the summary for a person."""
+    lines = [_headline(summary), _money_line(summary)]
+    lines += _providers(summary)
+    lines += _missing(summary)
+    if following := _next(summary):
+        lines.append(f"next: {following}")
+    return "\n".join(line for line in lines if line)
+
+
+def _headline(summary: Mapping[str, Any]) -> str:
+    have = summary["ok"] + summary["cached"]
+    resumed = f" ({count(summary['resumed'])} from earlier runs)" if summary["resumed"] else ""
+    return (
+        f"{count(have)} of {images(summary['jobs'])}{resumed} in {safe(summary['output'], 300)}, "
+        f"after {duration(summary['duration_seconds'])}"
+    )
+
+
+def _money_line(summary: Mapping[str, Any]) -> str:
+    each = summary["cost_per_image_usd"]
+    pretended = " (pretended: sandbox)" if summary["sandbox"] else ""
+    parts = [f"{money(summary['cost_usd'])} spent{pretended}"]
+    if each is not None:
+        parts.append(f"{money(each)} an image")
+    if summary["maybe_cost_usd"]:
+        parts.append(f"{money(summary['maybe_cost_usd'])} possibly billed besides")
+    if summary["images_per_minute"]:
+        parts.append(f"{summary['images_per_minute']:.0f} images per minute")
+    return ", ".join(parts)
+
+
+def _providers(summary: Mapping[str, Any]) -> list[str]:
+    if len(summary["providers"]) < 2:
+        return []
+    return [
+        f"  {safe(name, 30)}: {images(found['images'])}, {money(found['cost_usd'])}"
+        for name, found in summary["providers"].items()
+    ]
+
+
+def _missing(summary: Mapping[str, Any]) -> list[str]:
+    counts = {word: summary[word] for word in ("refused", "failed", "unfinished") if summary[word]}
+    if not counts:
+        return []
+    lines = ["without an image: " + ", ".join(f"{count(number)} {word}" for word, number in counts.items())]
+    shown = summary["failures"][:REASONS_SHOWN]
+    lines += [f"  {count(failure['count'])}× {safe(failure['message'], 160)}" for failure in shown]
+    if len(summary["failures"]) > REASONS_SHOWN:
+        lines.append("  ... and other reasons, in manifest.jsonl")
+    return lines
+
+
+def _next(summary: Mapping[str, Any]) -> str:
+    code = summary["exit_code"]
+    if code == 5:
+        after = summary["resume_after"]
+        when = f" after {after[:16].replace('T', ' ')} UTC" if after else ""
+        return f"run the same command again{when}"
+    return _NEXT.get(code, "").format(output=safe(summary["output"], 300))

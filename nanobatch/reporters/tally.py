@@ -1,0 +1,129 @@
+"""What displays have in common: the counts of a run as its events tell them, and an honest time left."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+
+from nanobatch.clock import Clock
+from nanobatch.events import (
+    AttemptFailed,
+    AttemptStarted,
+    Event,
+    JobFinished,
+    LaneChanged,
+    RunStarted,
+    Stopping,
+    Warned,
+)
+from nanobatch.model import Status
+
+RATE_SECONDS = 60.0
+LAST_ERRORS = 3
+DISTINCT_ERRORS = 50  # more kinds than a person reads
+
+
+@dataclass(slots=True)
+class LaneTally:
+    """One provider's line."""
+
+    done: int = 0
+    in_flight: int = 0
+    state: str = "open"
+    message: str = ""
+    until: float | None = None  # wall-clock seconds
+
+
+@dataclass(slots=True)
+class Tally:
+    """An observer that counts for a display."""
+
+    clock: Clock
+    jobs: int = 0
+    resumed: int = 0
+    done: int = 0
+    failed: int = 0
+    cost_usd: float = 0.0
+    maybe_usd: float = 0.0
+    lanes: dict[str, LaneTally] = field(default_factory=dict)
+    errors: Counter[str] = field(default_factory=Counter)
+    recent_errors: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_ERRORS))
+    stopping: str = ""
+    started: float = 0.0
+    sandbox: bool = False
+    _flights: dict[str, str] = field(default_factory=dict)  # job -> provider
+    _landings: deque[float] = field(default_factory=deque)
+
+    def __call__(self, event: Event) -> None:
+        """Count an event."""
+        match event:
+            case RunStarted():
+                self.jobs, self.resumed, self.sandbox = event.jobs, event.already_done, event.sandbox
+                self.started = self.clock.monotonic()
+                self.lanes = {name: LaneTally() for name in event.providers}
+            case AttemptStarted(job=job, provider=provider):
+                self._depart(job, provider)
+            case AttemptFailed():
+                self._arrive(event.job)
+                self._note(f"{event.provider}: {event.message}" if event.provider else event.message)
+            case JobFinished(record=record):
+                self._arrive(record.job)
+                if record.has_image:
+                    self.done += 1
+                    self._landings.append(self.clock.monotonic())
+                    self._lane(record.provider or "").done += 1
+                elif record.status is not Status.UNFINISHED:
+                    self.failed += 1
+                self.cost_usd += record.cost_usd
+                self.maybe_usd += record.maybe_cost_usd
+            case LaneChanged():
+                lane = self._lane(event.provider)
+                lane.state, lane.message, lane.until = event.state, event.message, event.until
+            case Warned(message=message):
+                self._note(message)
+            case Stopping(reason=reason):
+                self.stopping = reason
+            case _:
+                pass
+
+    @property
+    def in_flight(self) -> int:
+        """Requests on the wire."""
+        return len(self._flights)
+
+    @property
+    def settled(self) -> int:
+        """Jobs that need nothing more, earlier runs included."""
+        return self.resumed + self.done + self.failed
+
+    def per_minute(self) -> float | None:
+        """Return the images per minute of the last minute; None until two have landed."""
+        now = self.clock.monotonic()
+        while self._landings and self._landings[0] < now - RATE_SECONDS:
+            self._landings.popleft()
+        elapsed = min(RATE_SECONDS, now - self.started)
+        return len(self._landings) / elapsed * 60 if len(self._landings) > 1 and elapsed > 0 else None
+
+    def seconds_left(self) -> float | None:
+        """Return the time left at the rate of the last minute."""
+        rate = self.per_minute()
+        return (self.jobs - self.settled) / rate * 60 if rate else None
+
+    def _depart(self, job: str, provider: str) -> None:
+        self._flights[job] = provider
+        self._lane(provider).in_flight += 1
+
+    def _arrive(self, job: str) -> None:
+        provider = self._flights.pop(job, None)
+        if provider is not None:
+            self._lane(provider).in_flight -= 1
+
+    def _lane(self, name: str) -> LaneTally:
+        return self.lanes.setdefault(name, LaneTally())
+
+    def _note(self, message: str) -> None:
+        if message in self.errors or len(self.errors) < DISTINCT_ERRORS:
+            self.errors[message] += 1
+            if message in self.recent_errors:
+                self.recent_errors.remove(message)
+            self.recent_errors.append(message)

@@ -1,0 +1,124 @@
+"""Turn the bytes of a prompt file into lines of text, as spreadsheets and editors write them."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import shutil
+import stat
+import tempfile
+import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from nanobatch.errors import InputError
+
+STANDARD_INPUT = "-"
+_HEAD_BYTES = 65_536
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True)
+class PromptFile:
+    """A prompt file: what to call it, where its bytes are, and where its relative references begin."""
+
+    name: str  # as the user typed it
+    path: Path
+    folder: Path
+    is_stream: bool = False  # came through a pipe: no extension tells the format
+
+    @property
+    def extension(self) -> str:
+        """The format that the name promises: ".csv", or "" for a stream."""
+        return "" if self.is_stream else self.path.suffix.lower()
+
+
+def locate(name: str, stdin: BinaryIO | None) -> PromptFile:
+    """Find a prompt file; what comes through a pipe is kept in a temporary file, because it is read twice.
+
+    Raises:
+        InputError: There is no such file, or it cannot be read.
+    """
+    if name == STANDARD_INPUT:
+        if stdin is None:
+            raise InputError("standard input is closed; pipe prompts into the command, or name a file")
+        return _spooled(name, stdin)
+    path = Path(name)
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise InputError(f"{name} is a folder; name the prompt files in it")
+        if stat.S_ISREG(mode):
+            return PromptFile(name, path, path.absolute().parent)
+        with path.open("rb") as pipe:
+            return _spooled(name, pipe)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise _unreadable(name, error) from error
+
+
+def _spooled(name: str, stream: BinaryIO) -> PromptFile:
+    handle, path = tempfile.mkstemp(prefix="nanobatch-", suffix=".spool")
+    file = PromptFile(name, Path(path), Path.cwd(), is_stream=True)
+    weakref.finalize(file, os.unlink, path)  # gone with its last reader, or at exit
+    with os.fdopen(handle, "wb") as spool:
+        shutil.copyfileobj(stream, spool)
+    return file
+
+
+def _unreadable(name: str, error: OSError | ValueError) -> InputError:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return InputError(f"cannot read {name}: {reason}")
+
+
+def read_lines(file: PromptFile) -> Iterator[str]:
+    r"""Yield the lines of a text file with their ends (`\n`, `\r\n` or `\r`), whichever Unicode encoding it has.
+
+    A byte order mark decides between UTF-8 and UTF-16 (a spreadsheet's "Unicode text"); without one it is UTF-8.
+
+    Raises:
+        InputError: The file is missing, empty or not text.
+    """
+    encoding = _encoding(file)
+    try:
+        with file.path.open(encoding=encoding, newline="") as lines:
+            for number, line in enumerate(lines, start=1):
+                if "\0" in line:
+                    raise InputError(f"{file.name}:{number}: not text: the line holds a zero byte")
+                yield line
+    except UnicodeDecodeError as error:
+        raise _not_text(file, encoding) from error
+    except OSError as error:
+        raise _unreadable(file.name, error) from error
+
+
+def _encoding(file: PromptFile) -> str:
+    try:
+        with file.path.open("rb") as raw:
+            head = raw.read(_HEAD_BYTES)
+    except OSError as error:
+        raise _unreadable(file.name, error) from error
+    if not head:
+        raise InputError("standard input is empty" if file.name == STANDARD_INPUT else f"{file.name} is empty")
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    if b"\0" in head:
+        raise InputError(f"{file.name} is not a text file; save the prompts as CSV UTF-8, JSONL or plain text")
+    return "utf-8-sig"
+
+
+def _not_text(file: PromptFile, encoding: str) -> InputError:
+    """Say where the text ends. The decoder works in blocks and does not know the line, so look once more."""
+    if encoding == "utf-16":
+        return InputError(f"{file.name} begins like UTF-16 and is not; save it as CSV UTF-8")
+    with file.path.open("rb") as raw:
+        number = next((number for number, line in enumerate(raw, start=1) if not _is_utf8(line)), 0)
+    return InputError(f"{file.name}:{number}: not UTF-8 text; save the file as UTF-8 (in Excel: CSV UTF-8)")
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,0 +1,148 @@
+"""Counts a run while it happens, and says at its end how it went: the content of run.json."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from nanobatch import __version__
+from nanobatch.clock import iso
+from nanobatch.errors import AccountStopped, ModelGone, NoProvider
+from nanobatch.events import AttemptFailed, AttemptStarted, Event, JobFinished, Warned
+from nanobatch.model import Record, Status
+from nanobatch.stopping import StopReason
+
+KINDS_OF_FAILURE = 20  # distinct reasons that are counted; a report must not grow with the input
+_ACCOUNT_CODES = frozenset({AccountStopped.code, ModelGone.code, NoProvider.code})
+
+
+@dataclass(slots=True)
+class ProviderTotals:
+    """What one provider did in this run."""
+
+    images: int = 0
+    attempts: int = 0
+    cost_usd: float = 0.0
+    maybe_cost_usd: float = 0.0
+    errors: Counter[str] = field(default_factory=Counter)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the totals as run.json shows them."""
+        return {
+            "images": self.images,
+            "attempts": self.attempts,
+            "cost_usd": round(self.cost_usd, 6),
+            "maybe_cost_usd": round(self.maybe_cost_usd, 6),
+            "errors": dict(self.errors),
+        }
+
+
+@dataclass(slots=True)
+class Totals:
+    """An observer that counts."""
+
+    providers: defaultdict[str, ProviderTotals] = field(default_factory=lambda: defaultdict(ProviderTotals))
+    new_images: int = 0
+    warnings: list[str] = field(default_factory=list)
+
+    def __call__(self, event: Event) -> None:
+        """Count an event."""
+        match event:
+            case AttemptStarted(provider=provider):
+                self.providers[provider].attempts += 1
+            case AttemptFailed(provider=provider, code=code):
+                self.providers[provider or "none"].errors[code] += 1
+            case JobFinished(record=record) if record.has_image and record.provider:
+                self.providers[record.provider].images += 1
+                self.new_images += 1
+            case Warned(message=message):
+                self.warnings.append(message)
+            case _:
+                pass
+
+    def charge(self, provider: str, cost_usd: float, maybe_usd: float) -> None:
+        """Add money that an attempt cost, or may have cost."""
+        totals = self.providers[provider]
+        totals.cost_usd += cost_usd
+        totals.maybe_cost_usd += maybe_usd
+
+
+@dataclass(slots=True)
+class Ledger:
+    """How all jobs of the input stand at the end, those of earlier runs included."""
+
+    statuses: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def add(self, record: Record) -> None:
+        """Count one record of the final manifest."""
+        self.statuses[record.status] += 1
+        if record.error is not None:
+            reason = (record.error.code, record.error.message)
+            if reason in self.reasons or len(self.reasons) < KINDS_OF_FAILURE:
+                self.reasons[reason] += 1
+
+    @property
+    def account_stopped(self) -> bool:
+        """Whether a job is unfinished because no account accepts it."""
+        return any(code in _ACCOUNT_CODES for code, _ in self.reasons)
+
+
+def exit_code(final: Ledger, stop: StopReason | None) -> int:
+    """Return what a shell sees (the table of exit codes in docs/exit-codes.md)."""
+    if final.statuses[Status.UNFINISHED]:
+        if stop is not None:
+            return stop.exit_code
+        return AccountStopped.exit_code if final.account_stopped else 5
+    if final.statuses[Status.FAILED] or final.statuses[Status.REFUSED]:
+        return 1
+    return 0
+
+
+def summarise(  # noqa: PLR0913 - one argument for each source of facts
+    *,
+    run_id: str,
+    inputs: Iterable[str],
+    output: str,
+    sandbox: bool,
+    started: float,
+    finished: float,
+    resumed: int,
+    totals: Totals,
+    final: Ledger,
+    stop: StopReason | None,
+    resume_after: float | None,
+) -> Mapping[str, Any]:
+    """Put the summary together. Times are wall-clock seconds."""
+    duration = max(0.0, finished - started)
+    cost = sum(provider.cost_usd for provider in totals.providers.values())
+    code = exit_code(final, stop)
+    return {
+        "run_id": run_id,
+        "nanobatch": __version__,
+        "started_at": iso(started),
+        "finished_at": iso(finished),
+        "duration_seconds": round(duration, 3),
+        "exit_code": code,
+        "resume_after": iso(resume_after) if code == 5 and resume_after is not None else None,
+        "stop_reason": stop.message if stop is not None else None,
+        "sandbox": sandbox,
+        "inputs": list(inputs),
+        "output": output,
+        "jobs": final.statuses.total(),
+        **{status.value: final.statuses[status] for status in Status},
+        "resumed": resumed,
+        "attempts": sum(provider.attempts for provider in totals.providers.values()),
+        "images_per_minute": round(totals.new_images / duration * 60, 2) if duration > 0 else 0.0,
+        "cost_usd": round(cost, 6),
+        "maybe_cost_usd": round(sum(provider.maybe_cost_usd for provider in totals.providers.values()), 6),
+        "cost_per_image_usd": round(cost / totals.new_images, 6) if totals.new_images else None,
+        "providers": {name: provider.as_dict() for name, provider in totals.providers.items()},
+        "failures": [
+            {"code": code, "message": message, "count": count}
+            for (code, message), count in final.reasons.most_common(KINDS_OF_FAILURE)
+        ],
+        "warnings": totals.warnings,
+    }
