@@ -339,7 +339,6 @@ class _Run:
             sandbox=self._settings.sandbox,
             started=self._started,
             finished=self._clock.wall(),
-            resumed=self._resumed,
             totals=self._totals,
             final=final,
             stop=self._stop.reason,

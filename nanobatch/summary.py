@@ -85,6 +85,11 @@ class Ledger:
                 self.reasons[reason] += 1
 
     @property
+    def images(self) -> int:
+        """Jobs that have an image."""
+        return self.statuses[Status.OK] + self.statuses[Status.CACHED]
+
+    @property
     def account_stopped(self) -> bool:
         """Whether a job is unfinished because no account accepts it."""
         return any(code in _ACCOUNT_CODES for code, _ in self.reasons)
@@ -109,7 +114,6 @@ def summarise(  # noqa: PLR0913 - one argument for each source of facts
     sandbox: bool,
     started: float,
     finished: float,
-    resumed: int,
     totals: Totals,
     final: Ledger,
     stop: StopReason | None,
@@ -133,7 +137,7 @@ def summarise(  # noqa: PLR0913 - one argument for each source of facts
         "output": output,
         "jobs": final.statuses.total(),
         **{status.value: final.statuses[status] for status in Status},
-        "resumed": resumed,
+        "resumed": final.images - totals.new_images,  # recovered ones too
         "attempts": sum(provider.attempts for provider in totals.providers.values()),
         "images_per_minute": round(totals.new_images / duration * 60, 2) if duration > 0 else 0.0,
         "cost_usd": round(cost, 6),

@@ -54,7 +54,7 @@ class PlainLines:
 
     def _started(self, event: RunStarted) -> None:
         self._next = self._clock.monotonic() + EVERY_SECONDS
-        resumed = f", {count(event.already_done)} of them already on disk" if event.already_done else ""
+        resumed = f", {count(event.already_done)} of them already done" if event.already_done else ""
         by = f" through {', '.join(event.providers)}" + (" (sandbox)" if event.sandbox else "")
         self._line(f"{images(event.jobs)} wanted{resumed}{by}, into {event.output}")
 

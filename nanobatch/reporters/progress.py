@@ -87,7 +87,7 @@ class ProgressDisplay:
             money(tally.cost_usd) + (" pretended" if tally.sandbox else ""),
             f"{money(tally.maybe_usd)} possibly billed" if tally.maybe_usd else "",
             f"{duration(tally.seconds_left())} left",
-            f"{count(tally.resumed)} already on disk" if tally.resumed else "",
+            f"{count(tally.resumed)} already done" if tally.resumed else "",
         ]
         if self._console.width < _SMALL:
             parts = [parts[0], parts[1], parts[2], parts[6]]
