@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import io
 import ipaddress
 import os
@@ -32,6 +33,7 @@ from typing import Any, Self
 import aiohttp
 import httpx
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
@@ -121,6 +123,16 @@ class PublicResolver(AbstractResolver):
         await self._resolver.close()
 
 
+class _Protocol(ResponseHandler):
+    """aiohttp's protocol, which forgets to wake a reader when a chunked body turns into nonsense half way."""
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        body = self._payload
+        super().connection_lost(exc)
+        if body is not None and not body.is_eof() and body.exception() is None:
+            body.set_exception(aiohttp.ClientPayloadError("the body is not valid HTTP"))
+
+
 class _Connector(aiohttp.TCPConnector):
     """A pool that opens few connections at once and tells when a request has one."""
 
@@ -131,6 +143,9 @@ class _Connector(aiohttp.TCPConnector):
             resolver=resolver,
             keepalive_timeout=KEEPALIVE_SECONDS,
             ttl_dns_cache=DNS_SECONDS,
+        )
+        self._factory: functools.partial[ResponseHandler] = functools.partial(
+            _Protocol, loop=asyncio.get_running_loop()
         )
         self._opening = asyncio.Semaphore(OPENING_AT_ONCE)
 

@@ -162,15 +162,13 @@ class PromptFiles:
         """Yield every row, and whether it is chosen."""
         left = self.options.limit
         for item in self._read():
-            chosen = isinstance(item, Prompt) and left != 0 and self._is_wanted(item.id) is not None
-            if chosen and self._accept is not None and isinstance(item, Prompt):
-                reason = self._accept(item)
-                if reason is not None:
-                    yield Problem(item.origin, reason), False
-                    continue
-            if chosen and left is not None:
-                left -= 1
-            yield item, chosen
+            if isinstance(item, Problem) or left == 0 or not self._is_wanted(item.id):
+                yield item, False
+            elif self._accept is not None and (reason := self._accept(item)) is not None:
+                yield Problem(item.origin, reason), False
+            else:
+                left = None if left is None else left - 1
+                yield item, True
 
     def _read(self) -> Iterator[Prompt | Problem]:
         index = 0

@@ -37,7 +37,7 @@ def slug(text: str) -> str:
 def _unicode_words(text: str) -> str:
     letters = (c if unicodedata.category(c)[0] in "LMN" else " " for c in unicodedata.normalize("NFC", text).lower())
     joined = "-".join("".join(letters).split())
-    return joined.encode()[:SLUG_BYTES].decode(errors="ignore")
+    return joined.encode()[:SLUG_BYTES].decode(errors="ignore").rstrip("-")
 
 
 def _cut_words(words: str) -> str:

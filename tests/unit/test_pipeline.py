@@ -1,0 +1,327 @@
+"""One job's journey, with every turn it can take."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from nanobatch.attempts import Tally
+from nanobatch.errors import Ambiguous, Unsent
+from nanobatch.events import AttemptFailed, AttemptStarted, JobFinished
+from nanobatch.model import Record, Request, Response, Status
+from nanobatch.settings import Limits
+from nanobatch.stopping import Stopped
+from tests.fakes import ManualClock
+from tests.harness import Bench, Step, failure, finish, make_job, png, success
+
+pytestmark = pytest.mark.anyio
+T = TypeVar("T")
+DAY = [{"@type": "x/google.rpc.QuotaFailure", "violations": [{"quotaId": "GenerateRequestsPerDayPerProjectPerModel"}]}]
+
+
+@dataclass
+class Fixture:
+    root: Path
+    clock: ManualClock = field(default_factory=ManualClock)
+
+    def bench(self, *script: Step, others: dict[str, list[Step]] | None = None, **more: Any) -> Bench:
+        jobs = more.pop("jobs", [make_job(1), make_job(2)])
+        return Bench(self.root, self.clock, {"first": list(script), **(others or {})}, jobs, **more)
+
+    async def through(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Await something while time runs as fast as it can."""
+        task = asyncio.ensure_future(work())
+        for _ in range(2000):
+            if task.done():
+                break
+            # Flushing happens in a thread, so the loop needs real turns, and time only moves when all wait.
+            await asyncio.sleep(0.0005)
+            deadline = self.clock.next_deadline
+            if deadline is not None:
+                await self.clock.advance(max(0.0, deadline - self.clock.now))
+        return await task
+
+    async def run(self, bench: Bench, number: int = 1) -> Record:
+        return await self.through(lambda: bench.pipeline.run(bench.jobs[number - 1]))
+
+
+@pytest.fixture
+def on(tmp_path: Path) -> Fixture:
+    return Fixture(tmp_path / "out")
+
+
+def ledger(root: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (root / ".nanobatch/attempts.jsonl").read_text().splitlines()]
+
+
+async def test_an_image_is_stored_recorded_and_reported(on: Fixture) -> None:
+    """The bytes are the provider's own; the record says everything about them; the event comes last."""
+    bench = on.bench(success())
+    record = await on.run(bench)
+    data = (on.root / "images/row-1.png").read_bytes()
+    assert data == png()
+    assert record.status is Status.OK
+    assert (record.file, record.bytes, record.sha256) == ("images/row-1.png", len(data), hashlib.sha256(data).hexdigest())
+    assert (record.mime, record.width, record.height) == ("image/png", 8, 8)
+    assert (record.provider, record.attempts, record.cost_usd, record.cost_basis) == ("first", 1, 0.134, "price")
+    assert [type(event) for event in bench.seen.events] == [AttemptStarted, JobFinished]
+    assert json.loads((on.root / "manifest.jsonl").read_text())["job"] == record.job
+
+
+async def test_the_intent_is_on_disk_before_the_request_leaves(on: Fixture) -> None:
+    """A kill while the request is on the wire leaves a line that says so, with the worst price."""
+    found: list[dict[str, Any]] = []
+
+    def look(_: Request) -> Response:
+        found.extend(ledger(on.root))
+        return success()
+
+    await on.run(on.bench(look))
+    assert [(line["kind"], line["worst_usd"]) for line in found] == [("intent", 0.134)]
+    assert [line["kind"] for line in ledger(on.root)] == ["intent", "outcome"]
+
+
+async def test_the_outcome_knows_the_bytes_before_they_have_their_name(on: Fixture) -> None:
+    """The ledger's line is enough to find the image when the process dies before the rename."""
+    await on.run(on.bench(success()))
+    landed = ledger(on.root)[1]["landed"]
+    assert landed["file"] == "images/row-1.png"
+    assert landed["bytes"] == len(png())
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 529])
+async def test_what_billed_nothing_is_sent_again(on: Fixture, status: int) -> None:
+    """A failure that certainly produced nothing is repeated, and costs nothing."""
+    bench = on.bench(failure(status), success())
+    record = await on.run(bench)
+    assert (record.status, record.attempts, record.cost_usd, record.maybe_cost_usd) == (Status.OK, 2, 0.134, 0.0)
+    [failed] = bench.events(AttemptFailed)
+    assert failed.retry_in_seconds is not None
+    assert failed.provider == "first"
+
+
+async def test_not_before_the_servers_wish(on: Fixture) -> None:
+    """After a 429 with a wish nothing is sent earlier than it says."""
+    retry = [{"@type": "x/google.rpc.RetryInfo", "retryDelay": "34.4s"}]
+    bench = on.bench(failure(429, details=retry), success())
+    before = on.clock.now
+    await on.run(bench)
+    assert on.clock.now - before >= 34.4
+
+
+async def test_a_refusal_is_final_and_free(on: Fixture) -> None:
+    """A refused prompt is never sent again, here or elsewhere."""
+    bench = on.bench(finish("IMAGE_SAFETY"), others={"second": [success()]})
+    record = await on.run(bench)
+    assert record.status is Status.REFUSED
+    assert record.error is not None
+    assert "IMAGE_SAFETY" in record.error.message
+    assert (bench.requests("first"), bench.requests("second"), record.cost_usd) == (1, 0, 0.0)
+
+
+async def test_an_unknown_end_is_repeated_once_and_counted(on: Fixture) -> None:
+    """A cut answer may have been billed: one repeat, and its worst price stays in the books."""
+    bench = on.bench(Ambiguous("reset"), success())
+    record = await on.run(bench)
+    assert (record.status, record.attempts, record.cost_usd, record.maybe_cost_usd) == (Status.OK, 2, 0.134, 0.134)
+    assert bench.budget.possible_usd == 0.134
+
+
+async def test_two_unknown_ends_are_the_end(on: Fixture) -> None:
+    """At most one repeat per job: the second unknown end fails it for good."""
+    bench = on.bench(Ambiguous("reset"))
+    record = await on.run(bench)
+    assert (record.status, record.attempts, bench.requests("first")) == (Status.FAILED, 2, 2)
+    assert record.maybe_cost_usd == 0.268
+
+
+async def test_on_unknown_hold_sends_nothing_twice(on: Fixture) -> None:
+    """Who would rather miss an image than pay twice says so."""
+    bench = on.bench(Ambiguous("reset"), success(), on_unknown="hold")
+    assert (await on.run(bench)).status is Status.FAILED
+    assert bench.requests("first") == 1
+
+
+async def test_bytes_that_are_no_image_are_bought_once_more(on: Fixture) -> None:
+    """A broken image was paid; one more is bought, and both are in the price."""
+    bench = on.bench(success(b"<html>no</html>"), success())
+    record = await on.run(bench)
+    assert (record.status, record.attempts, record.cost_usd) == (Status.OK, 2, 0.268)
+    again = on.bench(success(png()[:-20]), jobs=[make_job(3)])
+    record = await on.run(again)
+    assert (record.status, record.cost_usd) == (Status.FAILED, 0.268)
+    assert list((on.root / ".nanobatch/parts").iterdir()) == []
+
+
+async def test_a_provider_that_stays_down_leaves_the_job_for_the_next_run(on: Fixture) -> None:
+    """When retries are used up the job is unfinished, not failed: running again helps."""
+    bench = on.bench(Unsent("connection refused"), retries=2)
+    record = await on.run(bench)
+    assert (record.status, record.attempts) == (Status.UNFINISHED, 3)
+    assert record.error is not None
+    assert record.error.code == "unsent"
+
+
+async def test_a_spent_day_moves_the_job_to_the_next_provider(on: Fixture) -> None:
+    """The first lane is parked until its reset; the job is served by the second, and the manifest says so."""
+    bench = on.bench(failure(429, "quota", details=DAY), others={"second": [success()]})
+    record = await on.run(bench)
+    assert (record.status, record.provider) == (Status.OK, "second")
+    assert (await on.run(bench, 2)).provider == "second"
+    assert bench.requests("first") == 1
+
+
+async def test_when_every_day_is_spent_the_run_stops_and_says_until_when(on: Fixture) -> None:
+    """With `on_quota: stop` no lane is polled; the reason carries the time of the reset."""
+    bench = on.bench(failure(429, "quota", details=DAY))
+    with pytest.raises(Stopped):
+        await on.run(bench)
+    assert bench.stop.reason is not None
+    assert (bench.stop.reason.kind, bench.stop.reason.exit_code) == ("quota", 5)
+    assert bench.stop.reason.resume_after is not None
+    assert on.clock.wall() < bench.stop.reason.resume_after <= on.clock.wall() + 25 * 3600
+
+
+async def test_waiting_for_the_quota_sleeps_until_the_reset(on: Fixture) -> None:
+    """With `on_quota: wait` the job goes on when the provider's day begins."""
+    bench = on.bench(failure(429, "quota", details=DAY), success(), wait_for_quota=True)
+    before = on.clock.now
+    assert (await on.run(bench)).status is Status.OK
+    assert on.clock.now - before > 60
+
+
+async def test_a_dead_account_ends_the_run_with_its_reason(on: Fixture) -> None:
+    """A wrong key is tried once, not once per prompt."""
+    bench = on.bench(failure(403, "Your API key was reported as leaked."))
+    with pytest.raises(Stopped):
+        await on.run(bench)
+    assert bench.stop.reason is not None
+    assert bench.stop.reason.exit_code == 3
+    assert "leaked" in bench.stop.reason.message
+    with pytest.raises(Stopped):
+        await on.run(bench, 2)
+    assert bench.requests("first") == 1
+
+
+async def test_a_model_that_is_gone_harms_only_its_own_rows(on: Fixture) -> None:
+    """A typing error in one row's model must not close the lane for the others."""
+    bench = on.bench(failure(404, "models/x is not found"), success(), jobs=[make_job(1, model="x"), make_job(2)])
+    first = await on.run(bench)
+    assert (first.status, first.attempts) == (Status.UNFINISHED, 1)
+    assert first.error is not None
+    assert "models/x" in first.error.message
+    assert (await on.run(bench, 2)).status is Status.OK
+
+
+async def test_a_provider_that_cannot_honour_the_size_is_passed_over(on: Fixture) -> None:
+    """A job goes only to a provider that has a price and the size for it."""
+    bench = on.bench(
+        success(), others={"second": [success()]}, jobs=[make_job(1, size="2K")], prices={"first": {"1K": 0.1}}
+    )
+    assert (await on.run(bench)).provider == "second"
+
+
+async def test_a_row_that_names_its_provider_is_served_by_it_alone(on: Fixture) -> None:
+    """The `provider` column pins a row."""
+    bench = on.bench(success(), others={"second": [success()]}, jobs=[make_job(1, provider="second")])
+    assert (await on.run(bench)).provider == "second"
+
+
+async def test_the_budget_ends_the_run_before_the_request(on: Fixture) -> None:
+    """The worst price is reserved before anything is sent; the image that does not fit is not asked for."""
+    bench = on.bench(success(), budget_usd=0.2)
+    assert (await on.run(bench)).status is Status.OK
+    with pytest.raises(Stopped):
+        await on.run(bench, 2)
+    assert bench.stop.reason is not None
+    assert (bench.stop.reason.kind, bench.stop.reason.exit_code) == ("limit", 4)
+    assert bench.requests("first") == 1
+
+
+async def test_reported_tokens_decide_the_price(on: Fixture) -> None:
+    """A relay that reports what it charged is believed before the table."""
+    bench = on.bench(success(usageMetadata={"promptTokenCount": 5}))
+    assert (await on.run(bench)).cost_basis == "price"
+
+
+async def test_earlier_attempts_stay_in_the_account(on: Fixture) -> None:
+    """What a killed run may have paid for this job is in its record."""
+    job = make_job(1)
+    bench = on.bench(success(), jobs=[job], past={job.id: Tally(attempts=2, cost_usd=0.134, maybe_usd=0.134)})
+    record = await on.run(bench)
+    assert (record.attempts, record.cost_usd, record.maybe_cost_usd) == (3, 0.268, 0.134)
+
+
+async def test_a_stopping_run_begins_nothing(on: Fixture) -> None:
+    """A job that comes up after the stop is put down untouched."""
+    bench = on.bench(success())
+    bench.stop.reason = _reason()
+    with pytest.raises(Stopped):
+        await on.run(bench)
+    assert bench.requests("first") == 0
+    assert bench.events(AttemptStarted) == []
+
+
+async def test_a_stopping_run_does_not_repeat(on: Fixture) -> None:
+    """A failure after the stop is not retried; the job stays for the next run."""
+
+    def stop(_: Request) -> Response:
+        bench.stop.reason = _reason()
+        return failure(503)
+
+    bench = on.bench(stop, success())
+    with pytest.raises(Stopped):
+        await on.run(bench)
+    assert bench.requests("first") == 1
+
+
+async def test_a_cancelled_request_is_possibly_billed(on: Fixture) -> None:
+    """Cut off on the wire: the ledger says so, and the money stays counted."""
+    arrived = asyncio.Event()
+
+    class Hanging:
+        async def send(self, _: Request) -> Response:
+            arrived.set()
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    bench = on.bench(success())
+    bench.lanes[0].sender = Hanging()
+    task = asyncio.ensure_future(bench.pipeline.run(bench.jobs[0]))
+    await arrived.wait()
+    assert len(bench.pipeline.on_wire) == 1
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert bench.pipeline.on_wire == set()
+    [outcome] = [line for line in ledger(on.root) if line["kind"] == "outcome"]
+    assert (outcome["code"], outcome["maybe_usd"]) == ("interrupted", 0.134)
+    assert bench.budget.possible_usd == 0.134
+
+
+async def test_slots_come_back_after_every_end(on: Fixture) -> None:
+    """A hundred jobs through one slot, failing in turn: nothing leaks."""
+    script: list[Step] = [success(), failure(500), success(), finish("IMAGE_SAFETY"), Ambiguous("x"), success()]
+    jobs = [make_job(number) for number in range(1, 31)]
+    bench = on.bench(*script * 20, jobs=jobs, limits={"first": Limits(concurrency=1)})
+
+    async def all_of_them() -> list[Record]:
+        return list(await asyncio.gather(*(bench.pipeline.run(job) for job in jobs)))
+
+    records = await on.through(all_of_them)
+    assert len(records) == 30
+    assert bench.lanes[0].gate.snapshot().in_flight == 0
+    assert {record.status for record in records} <= {Status.OK, Status.REFUSED, Status.FAILED}
+
+
+def _reason() -> Any:
+    from nanobatch.stopping import StopReason  # noqa: PLC0415
+
+    return StopReason("interrupted", "interrupted", 130)

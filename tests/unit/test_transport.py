@@ -1,0 +1,655 @@
+"""One exchange with a server that sends exactly the bytes a test wrote, and what each outcome means for money."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import datetime as dt
+import gzip
+import itertools
+import json
+import logging
+import re
+import socket
+import ssl
+import struct
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from nanobatch.connections import Connections
+from nanobatch.errors import Ambiguous, ConfigError, DecodeError, StoreError, Unsent
+from nanobatch.model import Blob, Request
+from nanobatch.transport import USER_AGENT, HttpTransport, _check_place, _resolves_to_public
+
+pytestmark = pytest.mark.anyio
+
+IMAGE = bytes(range(256)) * 400
+KEY = "sk-very-secret-key"
+ANSWER = json.dumps({"data": [{"b64_json": base64.b64encode(IMAGE).decode()}], "created": 17}).encode()
+POST = Request("POST", "/images/generations", json={"prompt": "a red fox — 狐"})
+
+Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    value: str = KEY
+
+    def reveal(self) -> str:
+        return self.value
+
+
+@dataclass
+class Server:
+    """A loopback server: each request is answered by the next script, the last one again and again."""
+
+    scripts: list[Script | bytes] = field(default_factory=list)
+    requests: list[bytes] = field(default_factory=list)
+    connections: int = 0
+    closed: int = 0
+    port: int = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = re.search(rb"(?i)content-length: (\d+)", head)
+                self.requests.append(head + await reader.readexactly(int(length[1]) if length else 0))
+                script = self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]
+                if isinstance(script, bytes):
+                    writer.write(script)
+                    await writer.drain()
+                else:
+                    await script(reader, writer)
+        self.closed += 1
+        writer.close()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    script = Server()
+    listener = await asyncio.start_server(script.serve, "127.0.0.1", 0)
+    script.port = listener.sockets[0].getsockname()[1]
+    yield script
+    listener.close()
+
+
+@pytest.fixture
+async def connections() -> AsyncIterator[Connections]:
+    async with Connections(8) as opened:
+        yield opened
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "parts").mkdir()
+    return tmp_path / "parts"
+
+
+@pytest.fixture
+def transport(server: Server, connections: Connections, folder: Path) -> HttpTransport:
+    return transport_to(server.url + "/v1/", connections, folder)
+
+
+def transport_to(url: str, connections: Connections, folder: Path, **options: Any) -> HttpTransport:
+    numbers = itertools.count()
+    given: dict[str, Any] = {
+        "auth": "bearer",
+        "api_key": Key(),
+        "new_part": lambda: folder / f"{next(numbers)}.part",
+    } | options
+    return HttpTransport(connections, base_url=url, **given)
+
+
+def http(body: bytes = b"{}", status: str = "200 OK", **headers: str) -> bytes:
+    lines = {"Content-Length": str(len(body)), **{name.replace("_", "-"): value for name, value in headers.items()}}
+    return (
+        f"HTTP/1.1 {status}\r\n".encode()
+        + b"".join(f"{name}: {value}\r\n".encode() for name, value in lines.items() if value)
+        + b"\r\n"
+        + body
+    )
+
+
+def chunked(*chunks: bytes, end: bytes = b"0\r\n\r\n") -> bytes:
+    head = http(b"", Content_Length="", Transfer_Encoding="chunked")
+    return head + b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks) + end
+
+
+def then_close(data: bytes) -> Script:
+    async def script(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(data)
+        await writer.drain()
+        raise ConnectionAbortedError
+
+    return script
+
+
+def then_reset(data: bytes) -> Script:
+    async def script(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(data)
+        await writer.drain()
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        raise ConnectionAbortedError
+
+    return script
+
+
+def then_silence(data: bytes) -> Script:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(data)
+        await reader.read(1)
+        raise ConnectionAbortedError
+
+    return script
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Let the loop turn until the server or the file system shows that something has happened."""
+    async with asyncio.timeout(10):
+        while not true():  # noqa: ASYNC110 - a folder has no event
+            await asyncio.sleep(0)
+
+
+def leftovers(folder: Path) -> list[Path]:
+    return list(folder.iterdir())
+
+
+# ------------------------------------------------------------------------------------------- whole answers
+
+
+async def test_an_image_arrives_as_a_file(server: Server, transport: HttpTransport) -> None:
+    """The long base64 of an answer is a file when `send` returns, and the JSON around it is parsed."""
+    server.scripts = [http(ANSWER, X_Request_Id="r1")]
+    response = await transport.send(POST)
+    blob = response.json["data"][0]["b64_json"]
+    assert isinstance(blob, Blob)
+    assert blob.path.read_bytes() == IMAGE
+    assert (response.status, response.json["created"], response.headers["x-request-id"]) == (200, 17, "r1")
+    assert (response.text, response.blob) == (None, None)
+
+
+async def test_what_is_sent(server: Server, transport: HttpTransport) -> None:
+    """Path, JSON, key, agent and encoding are on the wire as they should be, and nothing else."""
+    server.scripts = [http()]
+    await transport.send(Request("POST", "/images/generations?x=1", json={"prompt": "狐"}, headers={"X-Extra": "1"}))
+    head, _, body = server.requests[0].partition(b"\r\n\r\n")
+    first, *lines = head.decode().split("\r\n")
+    assert first == "POST /v1/images/generations?x=1 HTTP/1.1"
+    headers = {line.partition(": ")[0].lower(): line.partition(": ")[2] for line in lines}
+    assert json.loads(body) == {"prompt": "狐"}
+    assert headers == {
+        "host": f"127.0.0.1:{server.port}",
+        "authorization": f"Bearer {KEY}",
+        "user-agent": USER_AGENT,
+        "accept": "*/*",
+        "accept-encoding": "identity",
+        "content-type": "application/json",
+        "content-length": str(len(body)),
+        "x-extra": "1",
+    }
+
+
+async def test_the_key_travels_in_the_header_of_the_wire_format(
+    server: Server, connections: Connections, folder: Path
+) -> None:
+    """Google's header carries the bare key; `none` and a missing key send none."""
+    server.scripts = [http()]
+    for auth, key in (("x-goog-api-key", Key()), ("none", Key()), ("bearer", None)):
+        await transport_to(server.url, connections, folder, auth=auth, api_key=key).send(POST)
+    assert b"x-goog-api-key: " + KEY.encode() in server.requests[0].lower()
+    assert KEY.encode() not in server.requests[1] + server.requests[2]
+
+
+async def test_a_users_header_cannot_replace_the_key(server: Server, transport: HttpTransport) -> None:
+    """What a provider's generator sends as a header never displaces the key."""
+    server.scripts = [http()]
+    await transport.send(Request("POST", "/x", headers={"authorization": "Bearer other"}))
+    assert server.requests[0].lower().count(b"authorization") == 1
+    assert KEY.encode() in server.requests[0]
+
+
+async def test_a_large_request_is_sent_whole(server: Server, transport: HttpTransport) -> None:
+    """A request with large reference images arrives complete and with its length."""
+    server.scripts = [http()]
+    await transport.send(Request("POST", "/x", json={"image": "A" * 3_000_000}))
+    assert len(server.requests[0]) > 3_000_000
+    assert b"chunked" not in server.requests[0][:1000]
+
+
+@pytest.mark.parametrize("chunk", [1000, 70_000])
+async def test_a_chunked_answer(server: Server, transport: HttpTransport, chunk: int) -> None:
+    """An answer in HTTP chunks of any size is the same answer."""
+    server.scripts = [chunked(*(ANSWER[at : at + chunk] for at in range(0, len(ANSWER), chunk)))]
+    response = await transport.send(POST)
+    assert response.json["data"][0]["b64_json"].path.read_bytes() == IMAGE
+
+
+@pytest.mark.parametrize(
+    ("encoding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress), ("GZIP", gzip.compress)]
+)
+async def test_an_unwanted_compression_is_undone(
+    server: Server, transport: HttpTransport, encoding: str, pack: Callable[[bytes], bytes]
+) -> None:
+    """A server that compresses although nobody asked is understood."""
+    server.scripts = [http(pack(ANSWER), Content_Encoding=encoding)]
+    assert (await transport.send(POST)).json["data"][0]["b64_json"].path.read_bytes() == IMAGE
+
+
+async def test_a_page_instead_of_json_is_text(server: Server, transport: HttpTransport, folder: Path) -> None:
+    """A web page under a 200 comes as text for the provider to judge."""
+    server.scripts = [http(b"<html>busy</html>", Content_Type="text/html")]
+    response = await transport.send(POST)
+    assert (response.status, response.text, response.json) == (200, "<html>busy</html>", None)
+    assert not leftovers(folder)
+
+
+@pytest.mark.parametrize("status", ["400 Bad Request", "429 Too Many Requests", "503 Unavailable", "302 Found"])
+async def test_every_status_is_a_response(server: Server, transport: HttpTransport, status: str) -> None:
+    """An answer that is not a success is returned with its JSON, and a redirect of the API is not followed."""
+    server.scripts = [http(b'{"error": {"code": 1}}', status, Location="http://127.0.0.1:1/", Retry_After="7")]
+    response = await transport.send(POST)
+    assert (response.status, response.json) == (int(status[:3]), {"error": {"code": 1}})
+    assert response.headers["retry-after"] == "7"
+
+
+@pytest.mark.parametrize("body", [b"<html>524</html>", b"", b"busy", b'{"error": ', b"17"])
+async def test_an_error_that_is_not_json_is_text(server: Server, transport: HttpTransport, body: bytes) -> None:
+    """The text of an error is kept, also where it only begins as JSON."""
+    server.scripts = [http(body, "524 Timeout")]
+    response = await transport.send(POST)
+    assert (response.status, response.json, response.text) == (524, None, body.decode())
+
+
+async def test_a_huge_error_is_read_in_part(server: Server, transport: HttpTransport) -> None:
+    """Of an error of 3 MB only the beginning is read, and the next request has a fresh connection."""
+    server.scripts = [http(b"x" * 3_000_000, "500 Oops"), http()]
+    response = await transport.send(POST)
+    assert response.text == "x" * 65_536
+    assert (await transport.send(POST)).status == 200
+    assert server.connections == 2
+
+
+async def test_a_cut_error_keeps_its_status(server: Server, transport: HttpTransport) -> None:
+    """A 429 whose text is cut is still a 429: nothing was billed."""
+    server.scripts = [then_close(http(b"busy", "429 Busy", Content_Length="100"))]
+    response = await transport.send(POST)
+    assert (response.status, response.text) == (429, "busy")
+
+
+async def test_connections_are_used_again(server: Server, transport: HttpTransport) -> None:
+    """Ten requests in a row need one connection."""
+    server.scripts = [http(ANSWER)]
+    for _ in range(10):
+        await transport.send(POST)
+    assert server.connections == 1
+
+
+# ------------------------------------------------------------------------------------------- broken exchanges
+
+HALF = len(ANSWER) // 2
+BROKEN: dict[str, Script] = {
+    "closed without an answer": then_close(b""),
+    "reset without an answer": then_reset(b""),
+    "closed within the headers": then_close(b"HTTP/1.1 200 OK\r\nContent-"),
+    "closed after the headers": then_close(http(b"", Content_Length="1000")),
+    "reset after the headers": then_reset(http(b"", Content_Length="1000")),
+    "half a body": then_close(http(ANSWER[:HALF], Content_Length=str(len(ANSWER)))),
+    "half a body, reset": then_reset(http(ANSWER[:HALF], Content_Length=str(len(ANSWER)))),
+    "one byte too few": then_close(http(ANSWER, Content_Length=str(len(ANSWER) + 1))),
+    "a cut chunk": then_close(chunked(ANSWER[:HALF], end=b"fff\r\nabc")),
+    "no last chunk": then_close(chunked(ANSWER, end=b"")),
+    "a chunk of nonsense": then_close(chunked(ANSWER[:HALF], end=b"zz\r\n")),
+    "half a gzip": then_close(http(gzip.compress(ANSWER)[:-20], Content_Encoding="gzip")),
+    "not gzip": then_close(http(ANSWER, Content_Encoding="gzip")),
+    "a garbage status line": then_close(b"SSH-2.0-OpenSSH_9.9\r\n\r\n"),
+    "a garbage header": then_close(b"HTTP/1.1 200 OK\r\nno colon here\r\n\r\n"),
+    "endless headers": then_close(b"HTTP/1.1 200 OK\r\n" + b"X-A: " + b"a" * 20_000 + b"\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+async def test_a_broken_answer_is_ambiguous(server: Server, transport: HttpTransport, folder: Path, name: str) -> None:
+    """Once the request is out, an answer that never comes whole may have been billed; no part of it is left."""
+    server.scripts = [BROKEN[name]]
+    with pytest.raises(Ambiguous, match="may have been billed") as caught:
+        await transport.send(POST)
+    assert caught.value.billed is None
+    assert KEY not in str(caught.value)
+    assert not leftovers(folder)
+    assert len(server.requests) == 1
+
+
+async def test_a_silent_server_is_ambiguous(server: Server, connections: Connections, folder: Path) -> None:
+    """A server that takes the request and says nothing may have drawn the image."""
+    server.scripts = [then_silence(b"")]
+    with pytest.raises(Ambiguous, match=r"no whole answer within 0\.2 s"):
+        await transport_to(server.url, connections, folder, timeout_seconds=0.2).send(POST)
+
+
+async def test_a_body_that_stops_is_ambiguous(server: Server, connections: Connections, folder: Path) -> None:
+    """The timeout is for the whole exchange: a body that stops arriving ends it, and its part is deleted."""
+    server.scripts = [then_silence(http(ANSWER[:HALF], Content_Length=str(len(ANSWER))))]
+    with pytest.raises(Ambiguous, match=r"no whole answer within 0\.2 s"):
+        await transport_to(server.url, connections, folder, timeout_seconds=0.2).send(POST)
+    assert not leftovers(folder)
+
+
+async def test_a_closed_port_is_unsent(connections: Connections, folder: Path) -> None:
+    """Where nobody listens nothing was sent."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with pytest.raises(Unsent, match="cannot connect") as caught:
+        await transport_to(f"http://127.0.0.1:{port}", connections, folder).send(POST)
+    assert caught.value.billed is False
+
+
+async def test_a_name_without_address_is_unsent(connections: Connections, folder: Path) -> None:
+    """A name that does not exist is Unsent."""
+    with pytest.raises(Unsent, match="cannot connect"):
+        await transport_to("http://nowhere.invalid", connections, folder).send(POST)
+
+
+async def test_no_tls_on_the_other_side_is_unsent(server: Server, connections: Connections, folder: Path) -> None:
+    """A server that does not speak TLS has read no request."""
+    server.scripts = [http()]
+    with pytest.raises(Unsent):
+        await transport_to(f"https://127.0.0.1:{server.port}", connections, folder, timeout_seconds=0.5).send(POST)
+
+
+async def test_waiting_for_a_connection_is_unsent(server: Server, folder: Path) -> None:
+    """A request that found no free connection in its time was not sent."""
+    server.scripts = [then_silence(b"")]
+    async with Connections(1) as one:
+        patient = transport_to(server.url, one, folder)
+        hurried = transport_to(server.url, one, folder, timeout_seconds=0.2)
+        holder = asyncio.ensure_future(patient.send(POST))
+        await until(lambda: bool(server.requests))
+        with pytest.raises(Unsent, match="nothing was sent"):
+            await hurried.send(POST)
+        holder.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await holder
+    assert len(server.requests) == 1
+
+
+async def test_cancelling_deletes_the_part_and_closes_the_connection(
+    server: Server, transport: HttpTransport, folder: Path
+) -> None:
+    """A cancelled exchange leaves no file and no connection, and the cancellation goes on."""
+    server.scripts = [then_silence(http(ANSWER[:HALF], Content_Length=str(len(ANSWER))))]
+    task = asyncio.ensure_future(transport.send(POST))
+    await until(lambda: bool(leftovers(folder)))
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not leftovers(folder)
+    await until(lambda: bool(server.closed))
+
+
+async def test_invalid_json_under_a_200_is_a_decode_error(
+    server: Server, transport: HttpTransport, folder: Path
+) -> None:
+    """A whole body that began as JSON and is none was paid for."""
+    server.scripts = [http(ANSWER[:-3])]
+    with pytest.raises(DecodeError, match="not valid JSON") as caught:
+        await transport.send(POST)
+    assert caught.value.billed is True
+    assert not leftovers(folder)
+
+
+async def test_a_part_that_cannot_be_written_is_a_store_error(
+    server: Server, connections: Connections, folder: Path
+) -> None:
+    """No place for the image is the machine's fault, and says which file."""
+    server.scripts = [http(ANSWER)]
+    missing = folder / "gone" / "a.part"
+    with pytest.raises(StoreError, match=r"cannot write .*a\.part: No such file"):
+        await transport_to(server.url, connections, folder, new_part=lambda: missing).send(POST)
+
+
+async def test_a_full_disk_leaves_nothing(server: Server, connections: Connections, folder: Path) -> None:
+    """A part that may not grow is a StoreError, and what was written of it is deleted."""
+    import resource  # noqa: PLC0415
+    import signal  # noqa: PLC0415
+
+    server.scripts = [http(ANSWER)]
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+    try:
+        with pytest.raises(StoreError, match="File too large"):
+            await transport_to(server.url, connections, folder).send(POST)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert not leftovers(folder)
+
+
+# ------------------------------------------------------------------------------------------- downloads
+
+
+def download(url: str) -> Request:
+    return Request("GET", url, download=True, repeatable=True)
+
+
+async def test_a_download_carries_no_key(server: Server, transport: HttpTransport) -> None:
+    """A result is fetched with our name and without the key, byte for byte with its signed query."""
+    server.scripts = [http(IMAGE, Content_Type="image/png")]
+    response = await transport.send(download(f"{server.url}/a%2Fb.png?sig=a%2Bb%2F%7E=&x"))
+    assert response.blob is not None
+    assert response.blob.path.read_bytes() == IMAGE
+    assert server.requests[0].startswith(b"GET /a%2Fb.png?sig=a%2Bb%2F%7E=&x HTTP/1.1")
+    assert USER_AGENT.encode() in server.requests[0]
+    assert KEY.encode() not in server.requests[0]
+
+
+async def test_redirects_are_followed_by_hand(server: Server, transport: HttpTransport) -> None:
+    """Five redirects, absolute and relative, are followed; the sixth is too many."""
+    hops = [http(b"", "302 Found", Location=f"/{number}") for number in range(4)]
+    server.scripts = [http(b"", "307 Moved", Location=f"{server.url}/first"), *hops, http(IMAGE)]
+    response = await transport.send(download(f"{server.url}/start"))
+    assert response.blob is not None
+    assert response.blob.size == len(IMAGE)
+    server.scripts = [http(b"", "302 Found", Location="/again")]
+    with pytest.raises(DecodeError, match="more than 5 times"):
+        await transport.send(download(f"{server.url}/start"))
+
+
+@pytest.mark.parametrize("place", ["file:///etc/passwd", "ftp://127.0.0.1/a", "data:image/png;base64,AAAA", "gopher:x"])
+async def test_no_redirect_leads_to_a_file(server: Server, transport: HttpTransport, place: str) -> None:
+    """Only http and https are fetched, at first and after a redirect, and the error hides the query."""
+    server.scripts = [http(b"", "302 Found", Location=place)]
+    for url in (place, f"{server.url}/a?signature=hidden"):
+        with pytest.raises(DecodeError, match=r"only http and https|not a URL") as caught:
+            await transport.send(download(url))
+        assert "hidden" not in str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "169.254.169.254", "10.1.2.3", "[::ffff:10.0.0.1]", "0.0.0.0"])
+def test_a_public_providers_result_is_never_inside(host: str) -> None:
+    """A result of a provider on the internet never lies at a private address; that of a private provider may."""
+    with pytest.raises(DecodeError, match="private network"):
+        _check_place(httpx.URL(f"http://{host}/a.png"), private_allowed=False)
+    _check_place(httpx.URL(f"http://{host}/a.png"), private_allowed=True)
+
+
+@pytest.mark.parametrize("host", ["localhost", "2130706433", "127.1"])
+async def test_a_name_that_leads_inside_is_refused(
+    server: Server, connections: Connections, folder: Path, host: str
+) -> None:
+    """A name or a short spelling of a private address is refused where it is resolved; nothing is sent there."""
+    server.scripts = [http(IMAGE)]
+    transport = transport_to("https://8.8.8.8/v1", connections, folder)
+    with pytest.raises(DecodeError, match=r"private (network|address)|cannot be used"):
+        await transport.send(download(f"http://{host}:{server.port}/a.png"))
+    assert not server.requests
+
+
+async def test_where_a_provider_is() -> None:
+    """Loopback providers are private; an unknown name counts as public, the stricter of the two."""
+    assert not await _resolves_to_public("localhost")
+    assert not await _resolves_to_public("192.168.0.7")
+    assert await _resolves_to_public("8.8.8.8")
+    assert await _resolves_to_public("nowhere.invalid")
+
+
+async def test_a_download_that_is_too_large_is_given_up(server: Server, connections: Connections, folder: Path) -> None:
+    """A body beyond the cap is an error, and nothing of it is left."""
+    server.scripts = [http(b"x" * 3_000_000)]
+    transport = transport_to(server.url, connections, folder, max_image_bytes=2**20)
+    with pytest.raises(DecodeError, match="more than 1 MB"):
+        await transport.send(download(f"{server.url}/a.png"))
+    assert not leftovers(folder)
+
+
+async def test_an_expired_link_is_a_response(server: Server, transport: HttpTransport) -> None:
+    """A 403 for a result is an answer for the provider to judge."""
+    server.scripts = [http(b"<Error>Expired</Error>", "403 Forbidden")]
+    response = await transport.send(download(f"{server.url}/a.png"))
+    assert (response.status, response.text, response.blob) == (403, "<Error>Expired</Error>", None)
+
+
+async def test_a_cut_download_leaves_nothing(server: Server, transport: HttpTransport, folder: Path) -> None:
+    """Half a picture is deleted."""
+    server.scripts = [then_close(http(IMAGE[:5000], Content_Length=str(len(IMAGE))))]
+    with pytest.raises(Ambiguous):
+        await transport.send(download(f"{server.url}/a.png"))
+    assert not leftovers(folder)
+
+
+# ------------------------------------------------------------------------------------------- TLS, proxies, settings
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """Make a certificate for localhost that signs itself, with its key in the same file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = dt.datetime.now(dt.UTC)
+    built = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(hours=1))
+        .not_valid_after(now + dt.timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    path = tmp_path / "localhost.pem"
+    path.write_bytes(built.public_bytes(pem) + secret)
+    return path
+
+
+@pytest.fixture
+async def tls_server(certificate: Path) -> AsyncIterator[Server]:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate)
+    script = Server(scripts=[http(ANSWER)])
+    listener = await asyncio.start_server(script.serve, "127.0.0.1", 0, ssl=context)
+    script.port = listener.sockets[0].getsockname()[1]
+    yield script
+    listener.close()
+
+
+async def test_a_private_authority_is_trusted_by_ssl_cert_file(
+    tls_server: Server, certificate: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SSL_CERT_FILE adds an authority, and an image arrives whole over TLS."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    async with Connections(2) as opened:
+        response = await transport_to(f"https://localhost:{tls_server.port}", opened, folder).send(POST)
+    assert response.json["data"][0]["b64_json"].path.read_bytes() == IMAGE
+
+
+async def test_an_unknown_authority_is_unsent(tls_server: Server, connections: Connections, folder: Path) -> None:
+    """A certificate that nobody vouches for ends the exchange before the key is sent."""
+    with pytest.raises(Unsent, match="certificate"):
+        await transport_to(f"https://localhost:{tls_server.port}", connections, folder).send(POST)
+    assert not tls_server.requests
+
+
+async def test_a_plain_request_goes_through_the_proxy(
+    server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HTTP_PROXY is asked for the whole URL, with its own password and not with the address of the provider."""
+    server.scripts = [http(ANSWER)]
+    monkeypatch.setenv("HTTP_PROXY", f"http://user:pass@127.0.0.1:{server.port}")
+    async with Connections(2) as opened:
+        await transport_to("http://provider.example/v1", opened, folder).send(POST)
+    assert server.requests[0].startswith(b"POST http://provider.example/v1/images/generations HTTP/1.1")
+    assert b"Proxy-Authorization: Basic " + base64.b64encode(b"user:pass") in server.requests[0]
+
+
+async def test_a_proxy_that_refuses_is_unsent(server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that does not open the tunnel has passed nothing on; the key stays here."""
+    server.scripts = [http(b"no", "407 Proxy Authentication Required")]
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{server.port}")
+    async with Connections(2) as opened:
+        with pytest.raises(Unsent, match="407"):
+            await transport_to("https://provider.example/v1", opened, folder).send(POST)
+    assert server.requests[0].startswith(b"CONNECT provider.example:443")
+    assert KEY.encode() not in server.requests[0]
+
+
+@pytest.mark.parametrize("key", ["sk-a\n", "sk a", "sk-ü", "sk\r\nX-Evil: 1"])
+async def test_a_key_with_a_line_break_is_a_config_error(connections: Connections, folder: Path, key: str) -> None:
+    """A key that cannot stand in a header is refused without being shown."""
+    with pytest.raises(ConfigError) as caught:
+        transport_to("http://127.0.0.1", connections, folder, api_key=Key(key))
+    assert key not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["api.example/v1", "ftp://api.example", "http://", "http://[::1", ""])
+async def test_a_base_url_must_be_a_url(connections: Connections, folder: Path, url: str) -> None:
+    """A base URL without scheme or host is refused at the start."""
+    with pytest.raises(ConfigError, match="base_url"):
+        transport_to(url, connections, folder)
+
+
+async def test_logs_hold_no_key_and_no_query(
+    server: Server, transport: HttpTransport, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever the libraries log at whatever level, neither the key nor a signed query is in it."""
+    server.scripts = [http(IMAGE), http(), then_close(b"")]
+    with caplog.at_level(logging.DEBUG):
+        await transport.send(download(f"{server.url}/a?signature=hidden"))
+        await transport.send(POST)
+        with pytest.raises(Ambiguous):
+            await transport.send(POST)
+    assert logging.getLogger("httpx").level >= logging.WARNING
+    assert KEY not in caplog.text
+    assert "hidden" not in caplog.text
+
+
+async def test_a_slow_body_delays_nobody(server: Server, connections: Connections, folder: Path) -> None:
+    """While more bodies than the turnstile lets through hang half way, another exchange is served at once."""
+    slow = then_silence(http(ANSWER[:HALF], Content_Length=str(len(ANSWER))))
+    server.scripts = [*[slow] * 40, http(ANSWER)]
+    async with Connections(64) as many:
+        transport = transport_to(server.url, many, folder)
+        hanging = [asyncio.ensure_future(transport.send(POST)) for _ in range(40)]
+        await until(lambda: len(leftovers(folder)) == 40)
+        response = await transport.send(POST)
+        assert response.json["created"] == 17
+        for task in hanging:
+            task.cancel()
+        results = await asyncio.gather(*hanging, return_exceptions=True)
+        assert all(isinstance(result, asyncio.CancelledError) for result in results)
+    assert len(leftovers(folder)) == 1
