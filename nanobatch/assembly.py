@@ -10,6 +10,7 @@ import secrets
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,12 +20,12 @@ from nanobatch.catalog import Catalog, load_catalog
 from nanobatch.clock import Clock, iso
 from nanobatch.connections import Connections
 from nanobatch.engines.local import LocalEngine
-from nanobatch.errors import ConfigError, NanobatchError, StoreError
+from nanobatch.errors import ConfigError, NotSent, StoreError
 from nanobatch.estimate import estimate
 from nanobatch.events import Event, Observer, RunFinished, RunStarted, Warned
 from nanobatch.folder import Folder, locked, open_folder, recover
 from nanobatch.limits import Gate
-from nanobatch.manifest import peek
+from nanobatch.manifest import Sorted64, fingerprint, peek
 from nanobatch.model import Job, Params, Prompt, Record
 from nanobatch.pipeline import Pipeline, record_of, record_without_image
 from nanobatch.planning import REAL, SANDBOX, Plan, Planner
@@ -42,13 +43,6 @@ from nanobatch.transport import HttpTransport
 RUN_FILE = "run.json"
 MOST_WORKERS = 8192
 _SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143}
-
-
-class NotSent(NanobatchError):
-    """A job that the run did not come to."""
-
-    code = "not_sent"
-    exit_code = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,11 +183,15 @@ async def run(
     request, root = prepared.request, prepared.root
     with locked(root, clock):
         folder = open_folder(
-            root, clock, wanted=prepared.planner.fingerprints, retry_failed=request.retry_failed, fresh=request.fresh
+            root,
+            clock,
+            wanted=partial(prepared.planner.fingerprints, everything=True),
+            retry_failed=request.retry_failed,
+            fresh=request.fresh,
         )
         recover(
             folder,
-            prepared.planner.jobs(),
+            prepared.planner.jobs(everything=True),
             lambda job, by, landed: record_of(job, by, landed, finished_at=iso(clock.wall())),
         )
         with _signals(stop):
@@ -228,7 +226,9 @@ class _Run:
         self._stop = stop
         self._totals = Totals()
         self._started = clock.wall()
-        self._resumed = len(folder.done)
+        self._part = prepared.request.limit is not None or prepared.request.only is not None
+        self._chosen = Sorted64(prepared.planner.fingerprints() if self._part else ())
+        self._resumed = sum(key in folder.done for key in prepared.planner.fingerprints())
         self._rng = random.Random()  # noqa: S311 - jitter, not a secret
 
     def _observe(self, event: Event) -> None:
@@ -326,7 +326,7 @@ class _Run:
         final = Ledger()
         folder = self._folder
         try:
-            folder.manifest.finish(self._prepared.planner.jobs(), self._missing, final.add)
+            folder.manifest.finish(self._prepared.planner.jobs(everything=True), self._missing, final.add)
             folder.ledger.settle(at=self._clock.wall())
             folder.ledger.close()
         except StoreError as error:
@@ -345,8 +345,10 @@ class _Run:
             resume_after=self._resume_after(lanes),
         )
 
-    def _missing(self, job: Job) -> Record:
-        """Write the record of a job that the run did not come to."""
+    def _missing(self, job: Job) -> Record | None:
+        """Write the record of a job that the run did not come to; none for what --limit or --only left out."""
+        if self._part and fingerprint(job.id) not in self._chosen:
+            return None
         reason = self._stop.reason
         why = NotSent(f"not sent: {reason.message}" if reason is not None else "not sent")
         tally = self._folder.past.tallies.get(job.id)

@@ -28,7 +28,7 @@ import zlib
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import aiohttp
 import httpx
@@ -144,8 +144,8 @@ class _Connector(aiohttp.TCPConnector):
             keepalive_timeout=KEEPALIVE_SECONDS,
             ttl_dns_cache=DNS_SECONDS,
         )
-        self._factory: functools.partial[ResponseHandler] = functools.partial(
-            _Protocol, loop=asyncio.get_running_loop()
+        self._factory = cast(
+            "functools.partial[ResponseHandler]", functools.partial(_Protocol, loop=asyncio.get_running_loop())
         )
         self._opening = asyncio.Semaphore(OPENING_AT_ONCE)
 

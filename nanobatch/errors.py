@@ -7,6 +7,7 @@
     ├── StoreError                       5    -          run stops, nothing is lost
     ├── NoProvider                       3    -          no key, or no account left that works
     ├── LimitReached                     4    -          budget or deadline of the user
+    ├── NotSent                          5    -          the run ended before it came to this job
     └── ExchangeError                    (one attempt at one provider)
         ├── Unsent                       5    FREE       counts for the breaker
         ├── Ambiguous                    1    ONCE       counts for the breaker
@@ -111,6 +112,13 @@ class LimitReached(NanobatchError):
 
     code = "limit_reached"
     exit_code = 4
+
+
+class NotSent(NanobatchError):
+    """The run ended before it came to this job; the next run takes it up."""
+
+    code = "not_sent"
+    exit_code = 5
 
 
 class ExchangeError(NanobatchError):

@@ -153,8 +153,11 @@ class Planner:
         self._ledger = ledger
         return Plan(checked.prompts, checked.images, checked.skipped, checked.skipped_count)
 
-    def jobs(self) -> Iterator[Job]:
+    def jobs(self, *, everything: bool = False) -> Iterator[Job]:
         """Read the input again and yield its jobs, in order. Checks first where nobody has.
+
+        Args:
+            everything: Also those that `--limit` and `--only` leave out.
 
         Raises:
             InputError: A file has changed since the check.
@@ -165,7 +168,7 @@ class Planner:
             base = _base(prompt.text, params, realm=self._realm)
             images = self._files.images(prompt)
             first = counts.take(base, images)
-            for number in range(1, images + 1 if chosen else 1):
+            for number in range(1, images + 1 if chosen or everything else 1):
                 variant = first + number - 1
                 yield Job(
                     id=_variant(base, variant).hex(),
@@ -175,9 +178,13 @@ class Planner:
                     params=params,
                 )
 
-    def fingerprints(self) -> Iterator[int]:
-        """Yield the first 64 bits of every job's id, in the order of `jobs`, without reading the input again."""
-        return self._checked().fingerprints()
+    def fingerprints(self, *, everything: bool = False) -> Iterator[int]:
+        """Yield the first 64 bits of every job's id, in the order of `jobs`, without reading the input again.
+
+        Args:
+            everything: Also of those that `--limit` and `--only` leave out.
+        """
+        return self._checked().fingerprints(everything=everything)
 
     def _checked(self) -> _Ledger:
         if self._ledger is None:
@@ -220,13 +227,13 @@ class _Ledger:
         """Start counting variants anew."""
         return _Counts(self._repeated)
 
-    def fingerprints(self) -> Iterator[int]:
-        """Yield the first 64 bits of the ids of all chosen jobs."""
+    def fingerprints(self, *, everything: bool) -> Iterator[int]:
+        """Yield the first 64 bits of the ids of all chosen jobs, or of all jobs."""
         counts = self.counts()
         for row, images in enumerate(self._images):
             base = bytes(self._bases[row * _ID_BYTES : (row + 1) * _ID_BYTES])
             first = counts.take(base, abs(images))
-            for variant in range(first, first + images):  # nothing for a negative number
+            for variant in range(first, first + (abs(images) if everything else images)):  # none for a negative number
                 yield _key(_variant(base, variant))
 
 

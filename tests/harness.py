@@ -60,12 +60,18 @@ def failure(status: int, message: str = "no", **error: Any) -> Response:
     return Response(status, {}, json={"error": {"code": status, "message": message, **error}})
 
 
-def make_job(number: int = 1, *, provider: str | None = None, size: str | None = "1K", model: str = "nano-banana-pro") -> Job:
+def make_job(
+    number: int = 1, *, provider: str | None = None, size: str | None = "1K", model: str = "nano-banana-pro"
+) -> Job:
     """Make a job whose id follows from its number."""
     prompt = Prompt(
-        index=number, text=f"prompt {number}", origin=Origin("p.csv", number + 1), id=f"row-{number}", name=f"row-{number}",
+        index=number,
+        text=f"prompt {number}",
+        origin=Origin("p.csv", number + 1),
+        id=f"row-{number}",
+        name=f"row-{number}",
         provider=provider,
-    )  # fmt: skip
+    )
     return Job(f"{number * 7919:016x}{number:016x}", 0, f"images/row-{number}", prompt, Params(model, size, None, None))
 
 

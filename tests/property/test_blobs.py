@@ -76,8 +76,8 @@ def test_the_scanner_agrees_with_json(document: Any, cuts: list[int], ascii_only
 def spelled(draw: Any, text: str) -> str:
     """Write base64 as some provider might: each special character in any of its spellings."""
     spellings = {"/": ["/", "\\/", "_", "\\u002f", "\\u002F"], "+": ["+", "-", "\\u002b"], "=": ["=", "\\u003d", ""]}
-    choice = {char: draw(st.sampled_from(ways)) for char, ways in spellings.items()}
-    blank = draw(st.sampled_from(["", "\\n", "\\r\\n", "\\t"]))
+    choice: dict[str, str] = {char: draw(st.sampled_from(ways)) for char, ways in spellings.items()}
+    blank: str = draw(st.sampled_from(["", "\\n", "\\r\\n", "\\t"]))
     width = draw(st.integers(20, 100))
     lines = (text[at : at + width] for at in range(0, len(text), width))
     return blank.join("".join(choice.get(char, char) for char in line) for line in lines)

@@ -167,13 +167,33 @@ def test_the_keys_of_a_line_are_a_promise(store: LocalStore) -> None:
     manifest.resume(ids([one]))
     manifest.append(record(one, Status.REFUSED))
     manifest.finish([one], nothing)
-    assert (
-        list(lines(store.root / MANIFEST)[0])
-        == (
-            "job id variant index status file sha256 bytes mime width height prompt params provider provider_model attempts "
-            "cost_usd cost_basis maybe_cost_usd warnings started_at finished_at latency_seconds error columns"
-        ).split()
-    )
+    assert list(lines(store.root / MANIFEST)[0]) == [
+        "job",
+        "id",
+        "variant",
+        "index",
+        "status",
+        "file",
+        "sha256",
+        "bytes",
+        "mime",
+        "width",
+        "height",
+        "prompt",
+        "params",
+        "provider",
+        "provider_model",
+        "attempts",
+        "cost_usd",
+        "cost_basis",
+        "maybe_cost_usd",
+        "warnings",
+        "started_at",
+        "finished_at",
+        "latency_seconds",
+        "error",
+        "columns",
+    ]
 
 
 def test_rows_that_moved_keep_their_image_and_get_their_new_place(store: LocalStore) -> None:

@@ -68,7 +68,11 @@ async def test_an_image_is_stored_recorded_and_reported(on: Fixture) -> None:
     data = (on.root / "images/row-1.png").read_bytes()
     assert data == png()
     assert record.status is Status.OK
-    assert (record.file, record.bytes, record.sha256) == ("images/row-1.png", len(data), hashlib.sha256(data).hexdigest())
+    assert (record.file, record.bytes, record.sha256) == (
+        "images/row-1.png",
+        len(data),
+        hashlib.sha256(data).hexdigest(),
+    )
     assert (record.mime, record.width, record.height) == ("image/png", 8, 8)
     assert (record.provider, record.attempts, record.cost_usd, record.cost_basis) == ("first", 1, 0.134, "price")
     assert [type(event) for event in bench.seen.events] == [AttemptStarted, JobFinished]
