@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import random
 import secrets
@@ -228,7 +229,9 @@ class _Run:
         self._started = clock.wall()
         self._part = prepared.request.limit is not None or prepared.request.only is not None
         self._chosen = Sorted64(prepared.planner.fingerprints() if self._part else ())
-        self._resumed = sum(key in folder.done for key in prepared.planner.fingerprints())
+        self._resumed = len(folder.done)
+        if self._part:
+            self._resumed = sum(key in folder.done for key in prepared.planner.fingerprints())
         self._rng = random.Random()  # noqa: S311 - jitter, not a secret
 
     def _observe(self, event: Event) -> None:
@@ -326,7 +329,12 @@ class _Run:
         final = Ledger()
         folder = self._folder
         try:
-            folder.manifest.finish(self._prepared.planner.jobs(everything=True), self._missing, final.add)
+            folder.manifest.finish(
+                self._prepared.planner.jobs(everything=True),
+                self._missing,
+                final.add,
+                input_digest=_input_digest(self._prepared),
+            )
             folder.ledger.settle(at=self._clock.wall())
             folder.ledger.close()
         except StoreError as error:
@@ -368,3 +376,16 @@ def _total(settings: Settings) -> int:
 
 def _pretty(summary: Mapping[str, Any]) -> bytes:
     return json.dumps(summary, indent=2, ensure_ascii=False).encode() + b"\n"
+
+
+def _input_digest(prepared: Prepared) -> str | None:
+    """Name the input and all that decides what a record says of it; None for what cannot be read twice."""
+    digest = hashlib.sha256(
+        repr((prepared.request, prepared.settings.defaults, prepared.settings.output.name)).encode()
+    )
+    for path in prepared.request.inputs:
+        if not Path(path).is_file():
+            return None
+        with Path(path).open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()

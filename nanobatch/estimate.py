@@ -53,7 +53,7 @@ def estimate(
         "to_send": total - finished,
         "skipped_rows": skipped,
         "sandbox": sandbox,
-        "providers": [_provider(seller, offers) for seller, offers in _by_seller(parts)],
+        "providers": [_provider(found) for found in _by_offer(parts)],
         "sizes": {size or "default": sum(n for *_, s, n in parts if s == size) for size in {s for *_, s, _ in parts}},
         "cost_usd": {
             "low": _money(sum((offer.price_usd(size) or 0.0) * n for _, offer, size, n in parts)),
@@ -76,8 +76,16 @@ def _by_seller(parts: Sequence[_Part]) -> list[tuple[Seller, list[_Part]]]:
     return list(grouped.values())
 
 
-def _provider(seller: Seller, parts: Sequence[_Part]) -> dict[str, Any]:
-    first = parts[0][1]
+def _by_offer(parts: Sequence[_Part]) -> list[list[_Part]]:
+    grouped: dict[tuple[str, str], list[_Part]] = {}
+    for part in parts:
+        grouped.setdefault((part[0].name, part[1].model), []).append(part)
+    return list(grouped.values())
+
+
+def _provider(parts: Sequence[_Part]) -> dict[str, Any]:
+    """Return the row of one provider's one model."""
+    seller, first, *_ = parts[0]
     return {
         "name": seller.name,
         "model": first.model,
@@ -96,7 +104,7 @@ def _expected(offer: Offer, size: str | None) -> float:
 def _duration(parts: Sequence[_Part]) -> tuple[float, str]:
     """Return the seconds of the slowest provider, and what bounds it."""
     bounds = [bound for seller, found in _by_seller(parts) for bound in _bounds(seller.settings.limits, found)]
-    return max(bounds, default=(0.0, "nothing"))
+    return max(bounds, key=lambda bound: bound[0], default=(0.0, "nothing"))
 
 
 def _bounds(limits: Limits, parts: Sequence[_Part]) -> list[tuple[float, str]]:

@@ -24,6 +24,7 @@ from nanobatch.stores.local import STATE_FOLDER, LocalStore, size_of
 MANIFEST = "manifest.jsonl"
 FAILED = "failed.jsonl"
 HISTORY = f"{STATE_FOLDER}/history.jsonl"
+MARK = f"{STATE_FOLDER}/finished"
 _encode = msgspec.json.Encoder().encode
 _records = msgspec.json.Decoder(Record)
 
@@ -88,6 +89,7 @@ class Manifest:
         self._journal: Journal
         self._history: Journal | None = None
         self._owned: frozenset[int] | Sorted64 = frozenset()  # hashes of the files of finished jobs of this plan
+        self._changed = False  # since the manifest was last rewritten in input order
 
     def resume(self, wanted: Iterable[int], *, retry_failed: bool = False, fresh: bool = False) -> set[int]:
         """Read what is done, and move the lines of jobs that are not wanted any more to the history.
@@ -104,21 +106,13 @@ class Manifest:
             ConfigError: A line in the middle of the manifest is damaged.
             StoreError: A line could not be moved to the history.
         """
-        done: set[int] = set()
         if fresh:
             self._start_over()
         earlier = self._path.exists() or self._history_path.exists()
         plan = Sorted64(wanted if earlier else ())
-        self._retire(plan)
+        done, owned, stale = self._take_stock(plan, retry_failed=retry_failed)
+        self._retire(stale)
         self._journal = Journal(self._path)
-        owned = array("Q")
-        for _, head in read_lines(self._path, _heads):
-            key = fingerprint(head.job)
-            done.discard(key)  # the newest line decides
-            if key in plan and is_done(head, self._store.size, retry_failed=retry_failed):
-                done.add(key)
-                if head.file is not None:
-                    owned.append(_hash(head.file))
         for record in self._recalled(plan, done):
             self.append(record)
             done.add(fingerprint(record.job))
@@ -126,18 +120,39 @@ class Manifest:
         self._owned = Sorted64(owned)
         return done
 
+    def _take_stock(self, plan: Sorted64, *, retry_failed: bool) -> tuple[set[int], array[int], array[int]]:
+        """Return what is done, the hashes of its files, and the offsets of images that nobody asks for any more."""
+        done: set[int] = set()
+        owned, stale = array("Q"), array("Q")
+        for offset, head in read_lines(self._path, _heads):
+            key = fingerprint(head.job)
+            if key not in plan:
+                if head.file is not None:
+                    stale.append(offset)
+                continue
+            done.discard(key)  # the newest line decides
+            if is_done(head, self._store.size, retry_failed=retry_failed):
+                done.add(key)
+                if head.file is not None:
+                    owned.append(_hash(head.file))
+        return done, owned, stale
+
     def _start_over(self) -> None:
         for key in (MANIFEST, HISTORY):
             if self._store.size(key) is not None:
                 self._store.set_aside(key)
 
-    def _retire(self, plan: Sorted64) -> None:
-        """Copy the lines of unwanted jobs to the history; `finish` leaves them out of the manifest."""
-        for _, record in read_lines(self._path, _records):
-            if record.has_image and fingerprint(record.job) not in plan:
-                self._open_history().append(record)
-        if self._history is not None:
-            self._history.sync()
+    def _retire(self, offsets: Iterable[int]) -> None:
+        """Copy lines to the history; `finish` leaves them out of the manifest."""
+        if not offsets:
+            return
+        history = self._open_history()
+        with self._path.open("rb") as source:
+            for offset in offsets:
+                source.seek(offset)
+                history.append(_records.decode(source.readline()))
+        history.sync()
+        self._changed = True
 
     def _recalled(self, plan: Sorted64, done: set[int]) -> list[Record]:
         """Find images of earlier inputs that this input asks for again, where they are now."""
@@ -184,6 +199,7 @@ class Manifest:
 
     def append(self, record: Record) -> None:
         """Record how a job ended; the line is safe from the death of the process at once."""
+        self._changed = True
         self._journal.append(record)
 
     def sync(self) -> None:
@@ -197,6 +213,8 @@ class Manifest:
         jobs: Iterable[Job],
         missing: Callable[[Job], Record | None],
         seen: Callable[[Record], None] = lambda _: None,
+        *,
+        input_digest: str | None = None,
     ) -> None:
         """Rewrite the manifest in input order, with every job in it, and write failed.jsonl. Blocks.
 
@@ -204,6 +222,8 @@ class Manifest:
             jobs: Every job of the input, in order.
             missing: The record for a job without a line, or None to leave it out.
             seen: Shown every record as it is written.
+            input_digest: Names the input with everything that decides the records. A manifest that was finished for
+                the same input, and to which nothing was added since, is left as it is.
 
         Raises:
             StoreError: The manifest as it was appended is still there.
@@ -211,6 +231,26 @@ class Manifest:
         self._journal.close()
         if self._history is not None:
             self._history.close()
+        if not self._changed and input_digest is not None and self._mark(input_digest) == self._last_mark():
+            for _, record in read_lines(self._path, _records):
+                seen(record)
+            return
+        self._rewrite(jobs, missing, seen)
+        if input_digest is not None:
+            self._store.write(MARK, self._mark(input_digest).encode())
+
+    def _mark(self, input_digest: str) -> str:
+        return f"{input_digest} {self._store.size(MANIFEST)}"
+
+    def _last_mark(self) -> str:
+        try:
+            return (self._store.root / MARK).read_text()
+        except (OSError, UnicodeDecodeError):
+            return ""
+
+    def _rewrite(
+        self, jobs: Iterable[Job], missing: Callable[[Job], Record | None], seen: Callable[[Record], None]
+    ) -> None:
         lines = Offsets((fingerprint(head.job), offset) for offset, head in read_lines(self._path, _heads))
         part, failed_part = self._store.new_part(), self._store.new_part()
         try:

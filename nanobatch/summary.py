@@ -75,11 +75,14 @@ class Ledger:
 
     statuses: Counter[str] = field(default_factory=Counter)
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
+    account_stopped: bool = False  # a job is unfinished because no account accepts it
 
     def add(self, record: Record) -> None:
         """Count one record of the final manifest."""
         self.statuses[record.status] += 1
         if record.error is not None:
+            if record.status is Status.UNFINISHED and record.error.code in _ACCOUNT_CODES:
+                self.account_stopped = True
             reason = (record.error.code, record.error.message)
             if reason in self.reasons or len(self.reasons) < KINDS_OF_FAILURE:
                 self.reasons[reason] += 1
@@ -88,11 +91,6 @@ class Ledger:
     def images(self) -> int:
         """Jobs that have an image."""
         return self.statuses[Status.OK] + self.statuses[Status.CACHED]
-
-    @property
-    def account_stopped(self) -> bool:
-        """Whether a job is unfinished because no account accepts it."""
-        return any(code in _ACCOUNT_CODES for code, _ in self.reasons)
 
 
 def exit_code(final: Ledger, stop: StopReason | None) -> int:
@@ -137,7 +135,7 @@ def summarise(  # noqa: PLR0913 - one argument for each source of facts
         "output": output,
         "jobs": final.statuses.total(),
         **{status.value: final.statuses[status] for status in Status},
-        "resumed": final.images - totals.new_images,  # recovered ones too
+        "resumed": max(0, final.images - totals.new_images),  # recovered ones too
         "attempts": sum(provider.attempts for provider in totals.providers.values()),
         "images_per_minute": round(totals.new_images / duration * 60, 2) if duration > 0 else 0.0,
         "cost_usd": round(cost, 6),

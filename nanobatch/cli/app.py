@@ -49,11 +49,11 @@ def start() -> int:
     try:
         app()
     except SystemExit as done:
+        if isinstance(done.__context__, BrokenPipeError):  # typer calls it a failure
+            # The reader has seen enough. Python would complain once more when it flushes at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
         return done.code if isinstance(done.code, int) else 0
-    except BrokenPipeError:
-        # The reader has seen enough. Python would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception:  # noqa: BLE001 - the last border: a bug is loud, and has an exit code of its own

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import typer
 
-from nanobatch.assembly import Prepared, Request, dry_run, output_folder, prepare, run
+from nanobatch.assembly import Prepared, Request, dry_run, prepare, run
 from nanobatch.clock import Clock, SystemClock
 from nanobatch.config import load_settings
-from nanobatch.errors import ConfigError, InputError, NanobatchError
+from nanobatch.errors import ConfigError, InputError, NanobatchError, StoreError
 from nanobatch.events import Observer
+from nanobatch.journal import as_store_error
 from nanobatch.reporters import Observers
 from nanobatch.reporters.events_file import EventsFile
 from nanobatch.reporters.log_file import log_event, start_logging
@@ -31,6 +33,7 @@ from nanobatch.settings import Settings
 from nanobatch.stopping import Stop, StopReason
 
 INTERRUPTED = 130
+NOWHERE = "http://127.0.0.1:9"  # the discard port: stands for the sandbox until that runs
 SANDBOX_BOOKS = ".nanobatch/sandbox-books.jsonl"
 
 
@@ -58,14 +61,16 @@ def perform(
 ) -> int:
     """Run, and return the exit code. A failure is said in a sentence on standard error."""
     try:
-        with _sandbox_address(request, flags, wanted=sandbox, serve=not dry_run) as url:
-            settings = _settings(flags, config_path, url)
-            prepared = prepare(request, settings)
-            if dry_run:
-                return _show_plan(prepared, screen)
-            if not _confirmed(prepared, screen):
-                return 2
+        _check_names((*request.inputs, flags.get("output.dir") or ""))
+        prepared = prepare(request, _settings(flags, config_path, NOWHERE if sandbox else None))
+        if dry_run:
+            return _show_plan(prepared, screen)
+        if not _confirmed(prepared, screen):
+            return 2
+        if not sandbox:
             return _run(prepared, screen)
+        with _sandbox(prepared.root) as url:
+            return _run(_served_by(prepared, _settings(flags, config_path, url)), screen)
     except KeyboardInterrupt:
         return INTERRUPTED
     except NanobatchError as error:
@@ -78,7 +83,22 @@ def complain(error: NanobatchError) -> None:
     lines = [f"nanobatch: {safe(error.message, 2000)}"]
     if isinstance(error, InputError):
         lines += [f"  {safe(problem, 500)}" for problem in error.problems]
-    sys.stderr.write("\n".join(lines) + "\n")
+    _say("\n".join(lines))
+
+
+def _say(text: str) -> None:
+    """Write to standard error; a reader that went away must not change the exit code."""
+    with contextlib.suppress(BrokenPipeError):
+        sys.stderr.write(text + "\n")
+
+
+def _check_names(names: Iterable[str]) -> None:
+    """Refuse names that the manifest and the summary could not hold, before anything is paid."""
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise ConfigError(f"{name}: file names must be valid UTF-8") from None
 
 
 def _settings(flags: Mapping[str, Any], config_path: str | None, sandbox_url: str | None) -> Settings:
@@ -94,14 +114,13 @@ def _settings(flags: Mapping[str, Any], config_path: str | None, sandbox_url: st
 
 
 @contextlib.contextmanager
-def _sandbox_address(request: Request, flags: Mapping[str, Any], *, wanted: bool, serve: bool) -> Iterator[str | None]:
+def _sandbox(root: Path) -> Iterator[str]:
     """Start the sandbox as a process of its own and yield its address; it ends with this process, however that ends."""
-    if not wanted or not serve:
-        yield "http://127.0.0.1:9" if wanted else None
-        return
-    root = output_folder(request, flags.get("output.dir"))
     books = root / SANDBOX_BOOKS
-    books.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        books.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise as_store_error(error, books.parent) from error
     command = [sys.executable, "-m", "nanobatch.sandbox", "--port", "0", "--stop-with-stdin", "--books", str(books)]
     # A session of its own: Ctrl-C is for the run, which still needs its provider while it finishes.
     process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
@@ -116,6 +135,13 @@ def _sandbox_address(request: Request, flags: Mapping[str, Any], *, wanted: bool
     finally:
         process.terminate()
         process.wait()
+
+
+def _served_by(prepared: Prepared, settings: Settings) -> Prepared:
+    """Give a checked run the address that became known after its input was found good."""
+    pairs = zip(prepared.sellers, settings.providers, strict=True)
+    sellers = [dataclasses.replace(seller, settings=provider) for seller, provider in pairs]
+    return dataclasses.replace(prepared, settings=settings, sellers=sellers)
 
 
 def _show_plan(prepared: Prepared, screen: Screen) -> int:
@@ -136,14 +162,20 @@ def _confirmed(prepared: Prepared, screen: Screen) -> bool:
     if plan["cost_usd"]["high"] <= threshold:
         return True
     typer.echo(render_plan_text(plan), err=True)
-    return typer.confirm(f"Spend up to {money(plan['cost_usd']['high'])}?", err=True)
+    try:
+        return typer.confirm(f"Spend up to {money(plan['cost_usd']['high'])}?", err=True)
+    except typer.Abort:  # Ctrl-C or Ctrl-D
+        return False
 
 
 def _run(prepared: Prepared, screen: Screen) -> int:
     clock = SystemClock()
     stop = Stop()
-    handlers = start_logging(screen.log_file, to_stderr=screen.verbose)
-    events = EventsFile(screen.events, clock) if screen.events is not None else None
+    try:
+        handlers = start_logging(screen.log_file, to_stderr=screen.verbose)
+        events = EventsFile(screen.events, clock) if screen.events is not None else None
+    except StoreError as error:  # nothing was sent yet, and running again would not help
+        raise ConfigError(error.message) from error
     data = DataStream(
         sys.stdout,
         screen.output,
@@ -167,7 +199,7 @@ def _run(prepared: Prepared, screen: Screen) -> int:
         if events is not None:
             events.close()
     if stop.reason is not None and summary["exit_code"] not in (0, 1):
-        sys.stderr.write(f"nanobatch: {safe(stop.reason.message, 500)}\n")
+        _say(f"nanobatch: {safe(stop.reason.message, 500)}")
     if data.broken:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return int(summary["exit_code"])

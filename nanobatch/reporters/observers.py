@@ -12,8 +12,8 @@ class Observers:
     """Several observers as one."""
 
     def __init__(self, observers: list[Observer], *, ticks: list[Callable[[], None]] | None = None) -> None:
-        self._observers = observers
-        self._ticks = ticks or []
+        self._observers = list(observers)
+        self._ticks = list(ticks or ())
 
     def __call__(self, event: Event) -> None:
         """Tell everybody what happened."""
@@ -24,10 +24,17 @@ class Observers:
                 raise
             except Exception as error:  # noqa: BLE001 - the one observer's bug must not cost anybody an image
                 self._observers.remove(observer)
-                name = type(observer).__name__
-                self(Warned(f"{name} failed and is switched off: {type(error).__name__}: {error}"))
+                self._report(observer, error)
 
     def tick(self) -> None:
         """Let observers act on time; called about every second."""
-        for tick in self._ticks:
-            tick()
+        for tick in list(self._ticks):
+            try:
+                tick()
+            except Exception as error:  # noqa: BLE001 - as above
+                self._ticks.remove(tick)
+                self._report(tick, error)
+
+    def _report(self, observer: Callable[..., None], error: Exception) -> None:
+        name = getattr(observer, "__qualname__", type(observer).__name__)
+        self(Warned(f"{name} failed and is switched off: {type(error).__name__}: {error}"))

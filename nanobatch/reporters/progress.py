@@ -20,7 +20,7 @@ _SMALL = 60  # columns below which a line drops its less important parts
 
 
 class ProgressDisplay:
-    """Draws on standard error while the run lasts, and leaves one short state behind.
+    """Draws on standard error while the run lasts, and takes itself off the screen at the end.
 
     Every word from data is a `Text`: it is never read as markup.
     """
@@ -57,9 +57,10 @@ class ProgressDisplay:
         """Draw the state of this moment."""
         tally = self._tally
         parts: list[RenderableType] = [self._bar(), self._counts()]
-        if len(tally.lanes) > 1 or any(lane.state != "open" for lane in tally.lanes.values()):
-            parts += [self._lane(name, lane) for name, lane in tally.lanes.items()]
-        parts += [self._error(message) for message in tally.recent_errors]
+        lanes = list(tally.lanes.items())  # drawn in a thread of its own, while events go on changing the tally
+        if len(lanes) > 1 or any(lane.state != "open" for _, lane in lanes):
+            parts += [self._lane(name, lane) for name, lane in lanes]
+        parts += [_error(message, times) for message, times in tally.last_errors]
         if tally.stopping:
             parts.append(Text(f"stopping: {safe(tally.stopping)}; {tally.in_flight} on the wire", "yellow"))
         return Group(*parts)
@@ -110,8 +111,7 @@ class ProgressDisplay:
         line.overflow = "ellipsis"
         return line
 
-    def _error(self, message: str) -> Text:
-        times = self._tally.errors[message]
-        return Text(
-            f"  {f'{times}× ' if times > 1 else ''}{safe(message, 300)}", "dim", no_wrap=True, overflow="ellipsis"
-        )
+
+def _error(message: str, times: int) -> Text:
+    often = f"{count(times)}× " if times > 1 else ""
+    return Text(f"  {often}{safe(message, 300)}", "dim", no_wrap=True, overflow="ellipsis")

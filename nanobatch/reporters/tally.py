@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from dataclasses import dataclass, field
 
 from nanobatch.clock import Clock
@@ -20,7 +20,7 @@ from nanobatch.model import Status
 
 RATE_SECONDS = 60.0
 LAST_ERRORS = 3
-DISTINCT_ERRORS = 50  # more kinds than a person reads
+DISTINCT_ERRORS = 50  # kinds that are remembered; one that has not come again for longest is forgotten
 
 
 @dataclass(slots=True)
@@ -46,8 +46,7 @@ class Tally:
     cost_usd: float = 0.0
     maybe_usd: float = 0.0
     lanes: dict[str, LaneTally] = field(default_factory=dict)
-    errors: Counter[str] = field(default_factory=Counter)
-    recent_errors: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_ERRORS))
+    errors: dict[str, int] = field(default_factory=dict)  # how often each came, the latest last
     stopping: str = ""
     started: float = 0.0
     sandbox: bool = False
@@ -96,6 +95,11 @@ class Tally:
         """Jobs that need nothing more, earlier runs included."""
         return self.resumed + self.done + self.failed
 
+    @property
+    def last_errors(self) -> list[tuple[str, int]]:
+        """The latest kinds of error, each with how often it came."""
+        return list(self.errors.items())[-LAST_ERRORS:]
+
     def per_minute(self) -> float | None:
         """Return the images per minute of the last minute; None until two have landed."""
         now = self.clock.monotonic()
@@ -122,8 +126,6 @@ class Tally:
         return self.lanes.setdefault(name, LaneTally())
 
     def _note(self, message: str) -> None:
-        if message in self.errors or len(self.errors) < DISTINCT_ERRORS:
-            self.errors[message] += 1
-            if message in self.recent_errors:
-                self.recent_errors.remove(message)
-            self.recent_errors.append(message)
+        self.errors[message] = self.errors.pop(message, 0) + 1
+        if len(self.errors) > DISTINCT_ERRORS:
+            del self.errors[next(iter(self.errors))]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 _PICTURES = {"\n": "⏎", "\t": "→", "\r": "⏎"}
 
 
@@ -20,7 +20,9 @@ def count(number: int) -> str:
 
 
 def money(usd: float) -> str:
-    """Write dollars with as many digits as matter: $0.134, $12.40, $1,340.00."""
+    """Write dollars with as many digits as matter: $0.134, $12.40, $1,340.00; never zero for what costs something."""
+    if 0 < usd < 0.0005:
+        return "<$0.001"
     return f"${usd:,.3f}" if 0 < usd < 1 else f"${usd:,.2f}"
 
 

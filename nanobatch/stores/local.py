@@ -26,6 +26,7 @@ class LocalStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._prefix = f"{root}/"  # joining text is many times faster than joining paths, a million times over
         self._parts = root / STATE_FOLDER / "parts"
         self._replaced = root / STATE_FOLDER / "replaced"
         self._session = secrets.token_hex(4)
@@ -97,9 +98,18 @@ class LocalStore:
                 part.unlink()
             raise as_store_error(error, target) from error
 
+    def write(self, key: str, data: bytes) -> None:
+        """Write a small file aside and rename it into place, where there is no loop to keep free."""
+        part = self.new_part()
+        try:
+            part.write_bytes(data)
+            part.replace(self.root / key)
+        except OSError as error:
+            raise as_store_error(error, self.root / key) from error
+
     def size(self, key: str) -> int | None:
         """Return the size in bytes of the file at `key`, or None when there is no file."""
-        return size_of(self.root / key)
+        return size_of(f"{self._prefix}{key}")
 
     def sync(self) -> None:
         """Flush the folders whose entries changed since the last call."""
@@ -122,7 +132,7 @@ class LocalStore:
                     path.unlink()
 
 
-def size_of(path: Path) -> int | None:
+def size_of(path: Path | str) -> int | None:
     """Return a file's size in bytes, or None when there is no file."""
     try:
         return os.stat(path).st_size  # noqa: PTH116 - called a million times on resume

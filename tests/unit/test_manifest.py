@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -94,9 +94,9 @@ def finished_run(store: LocalStore, jobs: list[Job], *, of: list[Job] | None = N
 def test_a_new_folder_has_nothing_done(store: LocalStore) -> None:
     """Without a manifest everything is to do, and the input is not even read."""
 
-    def untouchable() -> Iterable[int]:
-        raise AssertionError("read")
+    def untouchable() -> Iterator[int]:
         yield 1
+        raise AssertionError("read")
 
     assert Manifest(store).resume(untouchable()) == set()
 
@@ -225,7 +225,7 @@ def test_another_input_does_not_forget_what_was_paid(store: LocalStore) -> None:
 
 
 def test_an_edited_prompt_takes_the_name_and_the_old_image_is_kept(store: LocalStore) -> None:
-    """The new image of an edited row gets the row's name; the old one is set aside, and recalled when the row is undone."""
+    """The new image of an edited row gets its name; the old one is set aside, and recalled when the edit is undone."""
     old = job(1, job_id=f"{1:016x}{1:016x}")
     new = job(1, job_id=f"{2:016x}{2:016x}")
     finished_run(store, [old])
@@ -326,3 +326,28 @@ def test_equal_fingerprints_do_not_mix_up_jobs(store: LocalStore) -> None:
 def test_the_history_is_not_a_public_file(store: LocalStore) -> None:
     """Old lines live in the state folder."""
     assert HISTORY.startswith(".nanobatch/")
+
+
+def test_an_unchanged_manifest_is_not_written_again(store: LocalStore) -> None:
+    """A run that finds everything done leaves the file alone, and still counts every record."""
+    jobs = unique_jobs(3)
+    finished_run(store, jobs)
+    for expected in (True, False):
+        manifest = Manifest(store)
+        manifest.resume(ids(jobs))
+        before = (store.root / MANIFEST).stat().st_ino
+        seen: list[Record] = []
+        manifest.finish(jobs, nothing, seen.append, input_digest="same")
+        assert ((store.root / MANIFEST).stat().st_ino != before) is expected
+        assert [one.job for one in seen] == [one.id for one in jobs]
+
+
+def test_another_input_digest_writes_it_again(store: LocalStore) -> None:
+    """A changed column or order changes the input, so the manifest is brought up to date."""
+    jobs = unique_jobs(2)
+    finished_run(store, jobs)
+    for digest, order in (("a", jobs), ("b", jobs[::-1])):
+        manifest = Manifest(store)
+        manifest.resume(ids(order))
+        manifest.finish(order, nothing, input_digest=digest)
+        assert [line["job"] for line in lines(store.root / MANIFEST)] == [one.id for one in order]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from nanobatch.catalog import load_catalog
 from nanobatch.errors import ConfigError, ServerFault
 from nanobatch.model import Cost
 from nanobatch.routing import PROBES, AllParked, Lane, NoneLeft, Seller, why_not
-from nanobatch.settings import Limits
+from nanobatch.settings import Limits, ProviderSettings
 from tests.fakes import ManualClock
 from tests.harness import Bench, make_job, settings, success
 
@@ -150,8 +151,6 @@ def test_a_job_is_said_in_the_providers_words() -> None:
         Seller(_mapped(), load_catalog()).offer("something-else")
 
 
-def _mapped() -> object:
-    from dataclasses import replace  # noqa: PLC0415
-
+def _mapped() -> ProviderSettings:
     one = settings("relay", limits=Limits())
     return replace(one, terms=replace(one.terms, models={"nano-banana-pro": "nbp-v2"}))

@@ -167,7 +167,7 @@ async def test_a_store_that_fails_stops_the_run_with_its_reason(tmp_path: Path) 
     def full(*_: object) -> None:
         raise StoreError("cannot write x: the disk is full")
 
-    one.folder.store.adopt = full  # type: ignore[method-assign]
+    one.folder.store.adopt = full  # type: ignore[method-assign,assignment]
     await engine(one).run(one.jobs)
     assert one.stop.reason is not None
     assert (one.stop.reason.kind, one.stop.reason.exit_code) == ("store", 5)
