@@ -115,7 +115,11 @@ class RetryPolicy:
             on_retry: Told before each wait.
             history: Earlier failures of the job, on other lanes or in an earlier run; every failure is appended.
         """
-        judge = _Judge(self, attempt, on_retry, [] if history is None else history)
+        history = [] if history is None else history
+        try:  # most jobs need no second sending, and none of them should pay for the loop
+            return await attempt(len(history) + 1)
+        except ExchangeError as error:
+            judge = _Judge(self, attempt, on_retry, history, first=error)
         retrying = tenacity.AsyncRetrying(  # one for each job: its state is not safe to share between tasks
             retry=judge.retry,
             wait=judge.wait,
@@ -155,9 +159,13 @@ class _Judge(Generic[T]):
     attempt: Callable[[int], Awaitable[T]]
     on_retry: OnRetry
     history: list[ExchangeError]
+    first: ExchangeError | None  # the failure that brought the job here; it happened before the loop began
     decision: Decision = field(default=Decision(again=False, wait_seconds=0.0, why=""))
 
     async def call(self) -> T:
+        if (error := self.first) is not None:
+            self.first = None
+            raise error
         return await self.attempt(len(self.history) + 1)
 
     def retry(self, state: tenacity.RetryCallState) -> bool:

@@ -37,6 +37,7 @@ class DailyQuota:
         self._zone = _zone(zone)
         self._margin = margin_seconds
         self._spent: dict[dt.date, int] = {}
+        self._today = (0.0, 0.0, frozenset[dt.date]())  # from, until (wall seconds), and what `_days` says in between
 
     def __repr__(self) -> str:
         days = ", ".join(f"{day}: {spent}" for day, spent in sorted(self._spent.items()))
@@ -75,14 +76,27 @@ class DailyQuota:
 
     def resets_at(self, wall: float) -> float:
         """Return the wall-clock time at which the next day can be used: the zone's midnight and the margin."""
-        tomorrow = self._day(wall - self._margin) + dt.timedelta(days=1)
-        return dt.datetime.combine(tomorrow, dt.time.min, self._zone).timestamp() + self._margin
+        return self._midnight(_next(self._day(wall - self._margin))) + self._margin
 
-    def _days(self, wall: float) -> set[dt.date]:
-        return {self._day(wall - self._margin), self._day(wall + self._margin)}
+    def _days(self, wall: float) -> frozenset[dt.date]:
+        """Return the days on which `wall` counts: two around midnight, one else; asked several times a request."""
+        since, until, days = self._today
+        if not since <= wall < until:
+            days = frozenset((self._day(wall - self._margin), self._day(wall + self._margin)))
+            if len(days) == 1:
+                [day] = days
+                self._today = (self._midnight(day) + self._margin, self._midnight(_next(day)) - self._margin, days)
+        return days
+
+    def _midnight(self, day: dt.date) -> float:
+        return dt.datetime.combine(day, dt.time.min, self._zone).timestamp()
 
     def _day(self, wall: float) -> dt.date:
         return dt.datetime.fromtimestamp(wall, self._zone).date()
+
+
+def _next(day: dt.date) -> dt.date:
+    return day + dt.timedelta(days=1)
 
 
 def _zone(name: str) -> ZoneInfo:

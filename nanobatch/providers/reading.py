@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.utils
+import functools
 import re
 import time
 from collections.abc import Mapping
@@ -30,7 +31,8 @@ def node(value: Any, *path: str | int) -> Any:
     """
     for step in path:
         if isinstance(step, str) and isinstance(value, Mapping):
-            value = value.get(step, value.get(_snake(step)))
+            found = value.get(step)
+            value = value.get(_snake(step)) if found is None else found
         elif isinstance(step, int) and isinstance(value, list) and -len(value) <= step < len(value):
             value = value[step]
         else:
@@ -129,5 +131,6 @@ def seconds(value: Any) -> float | None:
     return float(found[1]) if found else None
 
 
+@functools.lru_cache(256)
 def _snake(name: str) -> str:
     return re.sub(r"(?<!^)([A-Z])", r"_\1", name).lower()

@@ -2,30 +2,53 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
 import re
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from nanobatch.clock import Clock, iso
 from nanobatch.events import Event
-from nanobatch.journal import Journal
+from nanobatch.journal import as_store_error
+
+_encode = msgspec.json.Encoder().encode
 
 
 class EventsFile:
-    """Appends `{"event": "job_finished", "time": "...", ...}` with all fields of the event."""
+    """Appends `{"event": "job_finished", "time": "...", ...}` with all fields of the event.
+
+    The file may be a pipe: `--events >(jq ...)`. Each line is handed to the operating system at once.
+
+    Raises:
+        StoreError: The file cannot be written.
+    """
 
     def __init__(self, path: Path, clock: Clock) -> None:
-        self._journal = Journal(path)
+        self._path = path
         self._clock = clock
+        try:
+            # Unbuffered, so that a line that failed is not tried again at the end.
+            self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            raise as_store_error(error, path) from error
 
     def __call__(self, event: Event) -> None:
         """Write one line."""
-        self._journal.append({"event": event_name(event), "time": iso(self._clock.wall()), **_fields(event)})
+        line = _encode({"event": event_name(event), "time": iso(self._clock.wall()), **_fields(event)}) + b"\n"
+        try:
+            while line:
+                line = line[os.write(self._fd, line) :]
+        except OSError as error:
+            raise as_store_error(error, self._path) from error
 
     def close(self) -> None:
-        """Flush and close."""
-        self._journal.close()
+        """Close the file; what was told is written already."""
+        with contextlib.suppress(OSError):
+            os.close(self._fd)
 
 
 def event_name(event: Event) -> str:

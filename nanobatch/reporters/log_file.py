@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,18 @@ from nanobatch.reporters.events_file import event_name
 from nanobatch.reporters.wording import safe
 
 logger = logging.getLogger("nanobatch.events")
+
+
+class _Handler(logging.FileHandler):
+    """A file that is given up when it cannot be written, instead of complaining about every line."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
+        """Say once what is wrong, and go on without the log."""
+        logging.getLogger("nanobatch").removeHandler(self)
+        reason = safe(str(sys.exc_info()[1]), 300)
+        sys.stderr.write(f"nanobatch: the log ends here, {safe(self.baseFilename, 300)} cannot be written: {reason}\n")
+
+
 _SHOWN = {
     RunStarted: (logging.INFO, ("run_id", "jobs", "already_done", "output")),
     AttemptStarted: (logging.DEBUG, ("id", "provider", "attempt")),
@@ -42,7 +55,7 @@ def start_logging(path: Path | None, *, to_stderr: bool) -> list[logging.Handler
     handlers: list[logging.Handler] = []
     try:
         if path is not None:
-            handlers.append(logging.FileHandler(path, encoding="utf-8"))
+            handlers.append(_Handler(path, encoding="utf-8", errors="backslashreplace"))
     except OSError as error:
         raise as_store_error(error, path or Path()) from error
     if to_stderr:

@@ -18,12 +18,14 @@ class Observers:
     def __call__(self, event: Event) -> None:
         """Tell everybody what happened."""
         for observer in list(self._observers):
+            if not any(observer is one for one in self._observers):
+                continue  # it failed just now, at the warning about another one
             try:
                 observer(event)
             except NanobatchError:
                 raise
             except Exception as error:  # noqa: BLE001 - the one observer's bug must not cost anybody an image
-                self._observers.remove(observer)
+                self._observers = [one for one in self._observers if one is not observer]
                 self._report(observer, error)
 
     def tick(self) -> None:

@@ -62,7 +62,8 @@ class ProgressDisplay:
             parts += [self._lane(name, lane) for name, lane in lanes]
         parts += [_error(message, times) for message, times in tally.last_errors]
         if tally.stopping:
-            parts.append(Text(f"stopping: {safe(tally.stopping)}; {tally.in_flight} on the wire", "yellow"))
+            words = f"stopping, {count(tally.in_flight)} on the wire: {safe(tally.stopping)}"
+            parts.append(Text(words, "yellow", no_wrap=True, overflow="ellipsis"))
         return Group(*parts)
 
     def _bar(self) -> RenderableType:

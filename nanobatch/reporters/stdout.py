@@ -15,12 +15,14 @@ _encode = msgspec.json.Encoder().encode
 
 
 class DataStream:
-    """Writes the format of `-O`. A reader that went away ends the run in order, without a complaint.
+    """Writes the format of `-O`. A reader that went away, or a full disk, ends the run in order, without a complaint.
+
+    JSON is UTF-8 and a path is the bytes of its name, whatever the locale of the terminal says.
 
     Args:
         stream: Standard output.
         format: text, json, jsonl or paths.
-        on_broken: Called once when nobody reads any more.
+        on_broken: Called once when nothing can be written any more.
     """
 
     def __init__(self, stream: TextIO, format: str, *, on_broken: Callable[[], None]) -> None:  # noqa: A002
@@ -40,18 +42,21 @@ class DataStream:
             case JobFinished(record=record) if self._format == "paths" and record.has_image and record.file:
                 self._write(str(self._root / record.file))
             case RunFinished(summary=summary) if self._format == "text":
-                self._write(render_text(summary))
+                self._write(render_text(summary), encoding=self._stream.encoding, errors="replace")
             case RunFinished(summary=summary) if self._format == "json":
                 self._write(render_json(summary))
             case _:
                 pass
 
-    def _write(self, line: str) -> None:
+    def _write(self, line: str, *, encoding: str | None = None, errors: str = "surrogateescape") -> None:
         if self.broken:
             return
         try:
-            self._stream.write(line + "\n")
+            if (raw := getattr(self._stream, "buffer", None)) is not None:
+                raw.write(f"{line}\n".encode(encoding or "utf-8", errors))
+            else:
+                self._stream.write(line + "\n")
             self._stream.flush()
-        except BrokenPipeError:
+        except OSError:  # a broken pipe, mostly
             self.broken = True
             self._on_broken()

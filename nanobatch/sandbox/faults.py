@@ -1,0 +1,134 @@
+"""What can go wrong at a vendor, as one table, and the dice that decide when it does.
+
+A fault that a dialect does not know leaves its requests alone. The dice depend on the seed, the prompt and how often
+this prompt was asked before, never on the order in which requests arrive: the same run meets the same faults however
+its requests interleave.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+GEMINI, OPENAI = "gemini", "openai"
+EVERY = frozenset({GEMINI, OPENAI})
+ONLY_GEMINI = frozenset({GEMINI})
+
+
+class Stage(Enum):
+    """How far a request comes before the fault: what it cost in time and money."""
+
+    DOOR = "answered at once; nothing is made, nothing is billed"
+    LATE = "answered after the usual latency; nothing is made, nothing is billed"
+    MADE = "the image is made and billed, the answer is odd"
+    WIRE = "the image is made and billed, the delivery breaks"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that goes wrong."""
+
+    does: str
+    stage: Stage
+    dialects: frozenset[str] = EVERY
+    draws: int = 1  # images drawn for each one ordered
+    bills: int = 1  # images billed for each one ordered, where the stage bills at all
+
+    @property
+    def billed(self) -> bool:
+        """Whether a request that meets this fault is paid."""
+        return self.stage in (Stage.MADE, Stage.WIRE)
+
+
+FAULTS: Mapping[str, Fault] = {
+    "429": Fault("429, a quota per minute, with the wish to come back later", Stage.DOOR),
+    "429day": Fault("429, the day's quota is spent; Gemini's RetryInfo lies about it", Stage.DOOR),
+    "429zero": Fault("429 with 'limit: 0': the account has no quota at all for this model", Stage.DOOR),
+    "429money": Fault("429, no money left: OpenAI's insufficient_quota, Google's spending cap", Stage.DOOR),
+    "badkey": Fault("the key is not accepted: 400 at Gemini, 401 at OpenAI", Stage.DOOR),
+    "leaked": Fault("403, the key was reported as leaked", Stage.DOOR, ONLY_GEMINI),
+    "blocked": Fault("the prompt is refused: promptFeedback at Gemini, 400 moderation_blocked at OpenAI", Stage.DOOR),
+    "reset": Fault("the connection is reset once the request is read", Stage.DOOR),
+    "500": Fault("500, an internal error", Stage.LATE),
+    "503": Fault("503, the model is overloaded", Stage.LATE),
+    "html502": Fault("502 with a gateway's HTML page", Stage.LATE),
+    "html200": Fault("200 with an HTML page instead of JSON", Stage.LATE),
+    "json200err": Fault("200 whose JSON is an error object", Stage.LATE),
+    "listerror": Fault("503 whose JSON is a list of one error object", Stage.LATE),
+    "noimage": Fault("200 without an image: finishReason NO_IMAGE at Gemini, empty data at OpenAI", Stage.LATE),
+    "safety": Fault("the finished image is refused: IMAGE_SAFETY at Gemini, 400 at OpenAI", Stage.LATE),
+    "textonly": Fault("200 with finishReason STOP and words instead of an image", Stage.LATE, ONLY_GEMINI),
+    "nullcandidates": Fault("200 whose candidates (OpenAI: data) are null", Stage.LATE),
+    "hang": Fault("no answer ever, until the client gives up", Stage.LATE),
+    "badb64": Fault("the base64 contains characters that do not belong there", Stage.MADE),
+    "cutimage": Fault("the answer is whole, but the image in it ends half-way", Stage.MADE),
+    "urlsafe": Fault("base64 in its URL-safe alphabet and without padding", Stage.MADE),
+    "dataprefix": Fault("base64 behind a 'data:image/...;base64,' prefix", Stage.MADE),
+    "wrongmime": Fault("an image of another kind than declared: PNG for JPEG and so on", Stage.MADE),
+    "thought": Fault("a draft flagged as thought before the final image", Stage.MADE, ONLY_GEMINI, draws=2),
+    "multi": Fault(
+        "three images without any flag, the last is final; each is billed", Stage.MADE, ONLY_GEMINI, draws=3, bills=3
+    ),
+    "snake": Fault("keys in snake_case: inline_data, mime_type", Stage.MADE, ONLY_GEMINI),
+    "signature": Fault("a thoughtSignature of 3 MB beside the image", Stage.MADE, ONLY_GEMINI),
+    "truncate": Fault("the connection closes half-way through the body", Stage.WIRE),
+    "reset-after": Fault("the connection is reset before the answer's first byte", Stage.WIRE),
+    "slowdrip": Fault("the whole answer, trickling for seconds", Stage.WIRE),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Throw:
+    """Two numbers in [0, 1) that decide the fate of one request."""
+
+    fault: float
+    latency: float
+
+    def pick(self, faults: Mapping[str, float], dialect: str) -> str | None:
+        """Return the fault that these odds give this request, or None."""
+        reached = 0.0
+        for kind, probability in faults.items():
+            reached += probability
+            if self.fault < reached:
+                return kind if dialect in FAULTS[kind].dialects else None
+        return None
+
+    def within(self, shortest: float, longest: float) -> float:
+        """Return the latency in seconds."""
+        return shortest + (longest - shortest) * self.latency
+
+
+class Dice:
+    """Throws that repeat with the seed."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._asked: Counter[bytes] = Counter()
+
+    def throw(self, prompt: str) -> Throw:
+        """Throw for the next time that this prompt is asked."""
+        digest = hashlib.sha256(prompt.encode()).digest()
+        times = self._asked[digest]
+        self._asked[digest] += 1
+        fate = hashlib.sha256(f"{self._seed} {times} ".encode() + digest).digest()
+        return Throw(_fraction(fate[:7]), _fraction(fate[7:14]))
+
+
+def _fraction(seven: bytes) -> float:
+    """Turn 56 bits into a number in [0, 1); the lowest three are dropped, since a float holds 53."""
+    return float((int.from_bytes(seven, "big") >> 3) / 2**53)
+
+
+def table() -> str:
+    """Return the faults as text for a person: kind, what it does, what is billed, which dialects know it."""
+    lines = []
+    for stage in Stage:
+        lines.append(f"{stage.value}:")
+        for kind, fault in FAULTS.items():
+            if fault.stage is stage:
+                only = "" if fault.dialects == EVERY else f" ({', '.join(sorted(fault.dialects))} only)"
+                lines.append(f"  {kind:15} {fault.does}{only}")
+    return "\n".join(lines)

@@ -1,0 +1,173 @@
+"""The server: which path leads where, and how a sandbox starts and ends. It listens on 127.0.0.1 only.
+
+async with serve(Plan(rpm=60), books=Path("books.jsonl")) as sandbox:
+    print(sandbox.url, sandbox.totals())
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from nanobatch.sandbox.books import Books
+from nanobatch.sandbox.creation import Creation, Studio, received
+from nanobatch.sandbox.delivery import deliver, page
+from nanobatch.sandbox.dialects import gemini, openai
+from nanobatch.sandbox.dialects.base import Answer, Dialect, MalformedError, parsed
+from nanobatch.sandbox.faults import Dice
+from nanobatch.sandbox.images import draw
+from nanobatch.sandbox.limits import Limits
+from nanobatch.sandbox.plan import Plan, PlanError
+
+HOST = "127.0.0.1"
+LARGEST_REQUEST = 100 * 1024 * 1024  # bytes; relays take as much
+_DRAWING_THREADS = 2
+_GRACE_SECONDS = 0.2  # for requests under way when the sandbox ends
+_GEMINI = "/{version:v1(?:alpha|beta)?}/models"
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Sandbox:
+    """A running sandbox, seen from the process that it runs in."""
+
+    def __init__(self, plan: Plan, books: Books, pool: ThreadPoolExecutor) -> None:
+        seed = plan.seed if plan.seed is not None else secrets.randbits(32)
+        self._studio = Studio(plan, books, Limits(), Dice(seed), pool, OrderedDict())
+        self._seed = seed
+
+    @property
+    def url(self) -> str:
+        """Where it listens, without a slash at the end."""
+        return self._studio.url
+
+    @property
+    def plan(self) -> Plan:
+        """How it behaves now."""
+        return self._studio.plan
+
+    def change(self, changes: Any) -> Plan:
+        """Replace settings while it runs; counters go on. `PlanError` says what is wrong."""
+        self._studio.plan = self._studio.plan.changed(changes)
+        return self._studio.plan
+
+    def totals(self, *, full: bool = False) -> dict[str, Any]:
+        """Return the books, as `GET /__books` does."""
+        studio = self._studio
+        counted = studio.books.full() if full else studio.books.totals()
+        in_flight = {"in_flight": studio.limits.in_flight, "max_in_flight": studio.limits.max_in_flight}
+        return counted | in_flight | {"plan": self._described()}
+
+    def _described(self) -> dict[str, Any]:
+        return self._studio.plan.as_json() | {"seed": self._seed}
+
+    def application(self) -> web.Application:
+        """Return the routes."""
+        app = web.Application(client_max_size=LARGEST_REQUEST)
+        app.router.add_routes(
+            [
+                web.get("/__books", self._show_books),
+                web.post("/__plan", self._change_plan),
+                web.get("/__images/{name}", self._download),
+                web.post("/v1/images/generations", self._creates(openai)),
+                web.post(_GEMINI + "/{model:.+}:{action:[A-Za-z]+}", self._creates(gemini)),
+                web.get(_GEMINI, self._models),
+                web.get(_GEMINI + "/{model:.+}", self._models),
+                web.route("*", "/{path:.*}", self._lost),
+            ]
+        )
+        return app
+
+    def listen(self, port: int) -> None:
+        """Learn the address."""
+        self._studio.url = f"http://{HOST}:{port}"
+
+    def _creates(self, dialect: Dialect) -> Handler:
+        async def handler(request: web.Request) -> web.StreamResponse:
+            books = self._studio.books
+            books.keys_in_query += "key" in request.query
+            creation = Creation(self._studio, dialect, request, books.number(), time.time())
+            try:
+                return await creation.run()
+            except ConnectionError:  # the client has gone; what was made is billed all the same
+                return web.Response()
+            finally:
+                books.note(creation.served())
+
+        return handler
+
+    async def _models(self, request: web.Request) -> web.StreamResponse:
+        """Tell the two dialects apart where their paths are the same: on /v1/models, by the kind of key."""
+        self._studio.books.keys_in_query += "key" in request.query
+        asked = await received(request, time.time())
+        googles = "x-goog-api-key" in request.headers or "key" in request.query
+        dialect: Dialect = gemini if googles or request.match_info["version"] != "v1" else openai
+        return await _reply(request, dialect.models(asked))
+
+    async def _show_books(self, request: web.Request) -> web.StreamResponse:
+        return await _reply(request, Answer(200, self.totals(full=request.query.get("full", "0") not in ("", "0"))))
+
+    async def _change_plan(self, request: web.Request) -> web.StreamResponse:
+        try:
+            self.change(parsed(await request.read()))
+        except (MalformedError, PlanError) as error:
+            return await _reply(request, Answer(400, {"error": {"message": str(error)}}))
+        return await _reply(request, Answer(200, self._described()))
+
+    async def _download(self, request: web.Request) -> web.StreamResponse:
+        drawing = self._studio.links.get(request.match_info["name"])
+        if drawing is None:
+            return await _reply(request, page(404))
+        loop = asyncio.get_running_loop()
+        data = await loop.run_in_executor(self._studio.pool, draw, drawing)
+        return await _reply(request, Answer(200, data, content_type=drawing.mime))
+
+    async def _lost(self, request: web.Request) -> web.StreamResponse:
+        message = (
+            f"The sandbox has no {request.method} {request.path}. It speaks Gemini below {self.url}/v1beta and "
+            f"OpenAI's images below {self.url}/v1."
+        )
+        return await _reply(request, Answer(404, {"error": {"code": 404, "message": message, "status": "NOT_FOUND"}}))
+
+
+async def _reply(request: web.Request, answer: Answer) -> web.StreamResponse:
+    return await deliver(request, answer, answer.encoded())
+
+
+@asynccontextmanager
+async def serve(plan: Plan, *, port: int = 0, books: Path | None = None) -> AsyncIterator[Sandbox]:
+    """Run a sandbox until the block ends.
+
+    Args:
+        plan: Limits, latency and faults.
+        port: On 127.0.0.1; 0 takes a free one.
+        books: A file for the bills, read first if it exists.
+
+    Raises:
+        OSError: The port is taken.
+        BooksError: The file cannot be used.
+    """
+    ledger = Books(books)
+    with ThreadPoolExecutor(_DRAWING_THREADS, thread_name_prefix="draw") as pool:
+        sandbox = Sandbox(plan, ledger, pool)
+        runner = web.AppRunner(
+            sandbox.application(), access_log=None, handle_signals=False, shutdown_timeout=_GRACE_SECONDS
+        )
+        try:
+            await runner.setup()
+            site = web.TCPSite(runner, HOST, port, backlog=4096)
+            await site.start()
+            sandbox.listen(runner.addresses[0][1])
+            yield sandbox
+        finally:
+            await runner.cleanup()
+            ledger.close()

@@ -1,0 +1,113 @@
+"""The list of commands, and the last border for errors."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import typer
+
+from nanobatch import __version__
+from nanobatch.cli.app import app, start
+from tests.tiny_server import Shell
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    return Shell(tmp_path / "work")
+
+
+@pytest.fixture
+def with_command(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Callable[[], None]], None]]:
+    """Add a command `probe` to the real app for one test, and call it."""
+    before = list(app.registered_commands)
+
+    def add(work: Callable[[], None]) -> None:
+        app.command("probe")(work)
+        monkeypatch.setattr(sys, "argv", ["nanobatch", "probe"])
+
+    yield add
+    app.registered_commands[:] = before
+
+
+def raiser(error: BaseException) -> Callable[[], None]:
+    def work() -> None:
+        raise error
+
+    return work
+
+
+def test_a_bug_is_loud_and_has_its_own_code(
+    with_command: Callable[[Callable[[], None]], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An error that nobody expected shows its lines, says what is safe, and ends with 70."""
+    with_command(raiser(ZeroDivisionError("division by zero")))
+    assert start() == 70
+    err = capsys.readouterr().err
+    assert "Traceback" in err
+    assert "ZeroDivisionError: division by zero" in err
+    assert f"nanobatch {__version__}: this is a bug. Everything finished is on disk" in err
+
+
+def test_several_bugs_at_once_are_a_bug(
+    with_command: Callable[[Callable[[], None]], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A group of errors, as concurrent work raises it, is shown as a whole."""
+    with_command(raiser(ExceptionGroup("workers", [ValueError("a"), ValueError("b")])))
+    assert start() == 70
+    assert "ValueError: b" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(KeyboardInterrupt(), 130), (SystemExit(4), 4), (SystemExit(), 0), (typer.Exit(5), 5), (OSError(5, "I/O"), 70)],
+)
+def test_every_end_has_its_code(
+    with_command: Callable[[Callable[[], None]], None],
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException,
+    code: int,
+) -> None:
+    """Ctrl-C before the run begins, a command's own code, an error of the system."""
+    with_command(raiser(error))
+    assert start() == code
+    assert "Aborted" not in capsys.readouterr().err
+
+
+def test_a_command_that_returns_has_succeeded(with_command: Callable[[Callable[[], None]], None]) -> None:
+    """No news is good news."""
+    with_command(lambda: None)
+    assert start() == 0
+
+
+@pytest.mark.parametrize("arguments", ["--help", "run --help", "run p.csv --dry-run", "run p.csv --dry-run -O json"])
+def test_a_reader_that_goes_away_is_no_failure(shell: Shell, arguments: str) -> None:
+    """Help or a plan into a closed pipe ends with 0 and without a word."""
+    shell.prompts("fox")
+    shell.env["GEMINI_API_KEY"] = "x"
+    writer = f"until [ -e closed ]; do sleep 0.01; done; nanobatch {arguments}; echo $? >code"
+    done = shell.bash(f"({writer}) | (exec 0<&-; touch closed); cat code")
+    assert (done.stdout, done.stderr) == ("0\n", "")
+
+
+def test_help_lists_the_commands(shell: Shell) -> None:
+    """Every command with its first sentence."""
+    out = shell.run("--help").stdout
+    assert "run      Generate an image for every prompt" in out
+    assert "sandbox" in out
+
+
+def test_an_unknown_command_is_a_usage_error(shell: Shell) -> None:
+    """A typing error names itself and ends with 2."""
+    done = shell.run("rum")
+    assert done.returncode == 2
+    assert "rum" in done.stderr
+    assert done.stdout == ""
+
+
+def test_the_version_also_among_other_options(shell: Shell) -> None:
+    """`--version` wins over what stands beside it."""
+    done = shell.run("--version", "run")
+    assert (done.returncode, done.stdout) == (0, f"nanobatch {__version__}\n")

@@ -1,0 +1,159 @@
+"""What a run would cost and how long it would take, computed by hand beside the program."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from nanobatch.catalog import Terms, load_catalog
+from nanobatch.estimate import ASSUMED_LATENCY_SECONDS, estimate
+from nanobatch.manifest import fingerprint
+from nanobatch.model import Job
+from nanobatch.routing import Seller
+from nanobatch.settings import Limits
+from tests.harness import make_job, settings
+
+KEYS = (
+    "inputs output jobs already_done to_send skipped_rows sandbox providers sizes cost_usd duration_seconds bound_by "
+    "warnings"
+).split()
+MODEL = "house-model"  # no catalog knows it, so every answer is assumed to take 20 s
+
+
+def seller(name: str = "first", *, limits: Limits | None = None, prices: dict[str, float] | None = None) -> Seller:
+    return Seller(settings(name, limits=limits or Limits(concurrency=10), prices=prices), load_catalog())
+
+
+def google() -> Seller:
+    catalog = load_catalog()
+    given = replace(settings("google"), terms=Terms("google", catalog.providers["google"]))
+    return Seller(given, catalog)
+
+
+def jobs(number: int, **more: Any) -> list[Job]:
+    return [make_job(index, **{"model": MODEL, **more}) for index in range(1, number + 1)]
+
+
+def plan(wanted: Sequence[Job], *sellers: Seller, done: Container[int] = (), **more: Any) -> Mapping[str, Any]:
+    given = {"inputs": ["p.csv"], "output": "out", "skipped": 0, "sandbox": False, "warnings": (), **more}
+    return estimate(wanted, sellers, done=done, **given)
+
+
+def test_the_keys_are_a_promise() -> None:
+    """Scripts read the plan by these names."""
+    found = plan(jobs(1), seller(), skipped=2, warnings=["w"])
+    assert list(found) == KEYS
+    assert list(found["providers"][0]) == ["name", "model", "wire_model", "images", "limits", "price_usd"]
+    assert list(found["cost_usd"]) == ["low", "expected", "high"]
+    assert (found["inputs"], found["output"], found["skipped_rows"], found["warnings"]) == (["p.csv"], "out", 2, ["w"])
+
+
+def test_a_flat_price_is_certain() -> None:
+    """Ten images at 13.4 cents."""
+    assert plan(jobs(10), seller())["cost_usd"] == {"low": 1.34, "expected": 1.34, "high": 1.34}
+
+
+def test_tokens_beside_the_image_make_a_spread() -> None:
+    """Where thinking is billed too, the high end is the worst price and the expectation lies half-way."""
+    google_seller = google()
+    offer = google_seller.offer("nano-banana-pro")
+    low, high = offer.price_usd("1K"), offer.worst_price_usd("1K")
+    assert low is not None
+    assert high is not None
+    assert high > low
+    cost = plan(jobs(10, model="nano-banana-pro"), google_seller)["cost_usd"]
+    assert cost["low"] == pytest.approx(10 * low)
+    assert cost["high"] == pytest.approx(10 * high)
+    assert cost["expected"] == pytest.approx(5 * (low + high))
+
+
+def test_sizes_have_their_own_prices() -> None:
+    """Three small and two large images."""
+    found = plan(jobs(3) + [make_job(9 + index, size="2K", model=MODEL) for index in range(2)], seller())
+    assert found["cost_usd"]["low"] == pytest.approx(3 * 0.134 + 2 * 0.2)
+    assert found["sizes"] == {"1K": 3, "2K": 2}
+    assert found["providers"][0]["price_usd"] == {"1K": 0.134, "2K": 0.2}
+
+
+def test_a_row_without_a_size_counts_as_the_default() -> None:
+    """No size is a size of its own in the plan, at the price of the smallest."""
+    found = plan(jobs(2, size=None), seller())
+    assert found["sizes"] == {"default": 2}
+    assert found["cost_usd"]["low"] == pytest.approx(0.268)
+
+
+def test_what_is_done_costs_nothing_more() -> None:
+    """Jobs on disk are counted and left out of cost and time."""
+    wanted = jobs(10)
+    found = plan(wanted, seller(), done={fingerprint(job.id) for job in wanted[:7]})
+    assert (found["jobs"], found["already_done"], found["to_send"]) == (10, 7, 3)
+    assert found["cost_usd"]["high"] == pytest.approx(0.402)
+
+
+def test_nothing_to_do_takes_no_time() -> None:
+    """All on disk: no provider, no cost, no bound."""
+    wanted = jobs(3)
+    found = plan(wanted, seller(), done={fingerprint(job.id) for job in wanted})
+    assert (found["providers"], found["sizes"], found["duration_seconds"], found["bound_by"]) == ([], {}, 0.0, "nothing")
+    assert found["cost_usd"] == {"low": 0.0, "expected": 0.0, "high": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("images", "limits", "seconds", "bound"),
+    [
+        (1, Limits(concurrency=10), 20.0, "concurrency"),  # one answer
+        (100, Limits(concurrency=10), 200.0, "concurrency"),  # ten rounds of 20 s
+        (1, Limits(rpm=5, concurrency=10), 20.0, "concurrency"),  # no limit bounds a single image
+        (100, Limits(rpm=10, concurrency=1000), 560.0, "rpm"),  # the last ten leave after nine minutes
+        (101, Limits(rpm=10, concurrency=1000), 620.0, "rpm"),
+        (100, Limits(ipm=10, rpm=50, concurrency=1000), 560.0, "ipm"),
+        (100, Limits(rpd=100, concurrency=1000), 20.0, "concurrency"),  # fits into the day
+        (101, Limits(rpd=100, concurrency=1000), 86_400.0, "rpd"),
+        (350, Limits(rpd=100, rpm=10, concurrency=1000), 3 * 86_400.0, "rpd"),
+    ],
+)
+def test_the_time_is_what_the_tightest_limit_allows(images: int, limits: Limits, seconds: float, bound: str) -> None:
+    """Answers of 20 s: rounds, minutes or days, whichever takes longest, and its name."""
+    assert ASSUMED_LATENCY_SECONDS == 20
+    found = plan(jobs(images), seller(limits=limits))
+    assert (found["duration_seconds"], found["bound_by"]) == (seconds, bound)
+
+
+def test_a_known_model_has_its_own_latency() -> None:
+    """Where the catalog knows how long an answer takes, that is used."""
+    google_seller = google()
+    latency = google_seller.offer("nano-banana-pro").latency_seconds("1K")
+    assert latency is not None
+    assert plan(jobs(1, model="nano-banana-pro"), google_seller)["duration_seconds"] == latency
+
+
+def test_the_first_provider_that_can_draw_it_gets_the_job() -> None:
+    """By priority; a size that the first does not sell goes to the second; the slower one decides the time."""
+    cheap = seller("cheap", prices={"1K": 0.01}, limits=Limits(concurrency=1))
+    found = plan(jobs(4) + [make_job(9, size="2K", model=MODEL)], cheap, seller("dear"))
+    assert [(one["name"], one["images"]) for one in found["providers"]] == [("cheap", 4), ("dear", 1)]
+    assert found["cost_usd"]["low"] == pytest.approx(4 * 0.01 + 0.2)
+    assert found["duration_seconds"] == 80.0
+
+
+def test_a_row_that_names_its_provider_gets_it() -> None:
+    """The `provider` column is stronger than the priority."""
+    found = plan(jobs(2, provider="dear"), seller("cheap", prices={"1K": 0.01}), seller("dear"))
+    assert [(one["name"], one["images"]) for one in found["providers"]] == [("dear", 2)]
+
+
+def test_each_model_of_a_provider_has_a_row_with_its_own_price() -> None:
+    """Two models at one provider are not mixed; together they share its limits."""
+    mixed = [*jobs(3, model="nano-banana-pro"), make_job(9, model="nano-banana")]
+    found = plan(mixed, google())
+    rows = {one["model"]: one for one in found["providers"]}
+    assert {model: row["images"] for model, row in rows.items()} == {"nano-banana-pro": 3, "nano-banana": 1}
+    assert rows["nano-banana-pro"]["price_usd"] != rows["nano-banana"]["price_usd"]
+
+
+def test_no_key_is_in_the_plan() -> None:
+    """The plan shows limits and prices, and nothing secret."""
+    assert "secret-of" not in str(plan(jobs(1), seller()))
