@@ -26,6 +26,7 @@ from nanobatch.estimate import estimate
 from nanobatch.events import Event, Observer, RunFinished, RunStarted, Warned
 from nanobatch.folder import Folder, locked, open_folder, recover
 from nanobatch.limits import Gate
+from nanobatch.limits.circuit_breaker import CircuitBreaker
 from nanobatch.manifest import Sorted64, fingerprint, peek
 from nanobatch.model import Job, Params, Prompt, Record
 from nanobatch.pipeline import Pipeline, record_of, record_without_image
@@ -43,6 +44,7 @@ from nanobatch.transport import HttpTransport
 
 RUN_FILE = "run.json"
 MOST_WORKERS = 8192
+FIRST_COOLDOWN_SECONDS = 15.0  # doubles with every probe in vain, up to ten minutes
 _SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
@@ -227,6 +229,7 @@ class _Run:
         self._stop = stop
         self._totals = Totals()
         self._started = clock.wall()
+        self._run_id = secrets.token_hex(6)
         self._part = prepared.request.limit is not None or prepared.request.only is not None
         self._chosen = Sorted64(prepared.planner.fingerprints() if self._part else ())
         self._resumed = len(folder.done)
@@ -243,7 +246,7 @@ class _Run:
         settings, plan = self._settings, self._prepared.plan
         self._observe(
             RunStarted(
-                run_id=secrets.token_hex(6),
+                run_id=self._run_id,
                 output=str(self._prepared.root),
                 jobs=plan.jobs,
                 already_done=self._resumed,
@@ -281,6 +284,7 @@ class _Run:
             tpm=limits.tpm,
             rpd=limits.rpd,
             zone=provider.day_zone,
+            breaker=_breaker(limits.concurrency),
             observer=self._observe,
         )
         gate.remember(self._folder.past.spends.get(provider.name, ()))
@@ -341,7 +345,7 @@ class _Run:
             self._stop.ask(StopReason("store", error.message, error.exit_code))
             final.statuses["unfinished"] += 1
         return summarise(
-            run_id=secrets.token_hex(6),
+            run_id=self._run_id,
             inputs=self._prepared.request.inputs,
             output=str(self._prepared.root),
             sandbox=self._settings.sandbox,
@@ -368,6 +372,11 @@ class _Run:
             return self._stop.reason.resume_after
         waits = [state.until for lane in lanes if (state := lane.gate.state()).until is not None]
         return min(waits) if waits else self._clock.wall()
+
+
+def _breaker(concurrency: int) -> CircuitBreaker:
+    """Make a breaker whose threshold is more than bad luck: of many requests in flight some fail in a row by chance."""
+    return CircuitBreaker(max(8, min(20, concurrency // 2)), cooldown_seconds=FIRST_COOLDOWN_SECONDS)
 
 
 def _total(settings: Settings) -> int:

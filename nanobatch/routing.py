@@ -18,7 +18,7 @@ from nanobatch.model import Job, Order, Params
 from nanobatch.providers.base import Provider
 from nanobatch.settings import ProviderSettings
 
-PROBES = 3  # after 1, 2 and 4 minutes in vain the next run is the better place to wait
+PROBES = 5  # after 15, 30, 60, 120 and 240 seconds in vain the next run is the better place to wait
 
 
 class AllParked(Exception):
