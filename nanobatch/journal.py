@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,7 +51,7 @@ class Journal:
         Raises:
             StoreError: The line is not on disk; what stood there before is whole.
         """
-        data = _encoder.encode(line) + b"\n"
+        data = _encoded(line) + b"\n"
         if self._torn:  # an earlier write stopped in the middle: its remains must not join this line
             data = b"\n\n" + data
         try:
@@ -77,6 +78,14 @@ class Journal:
             self.sync()
         finally:
             os.close(self._fd)
+
+
+def _encoded(line: Any) -> bytes:
+    """Encode a line; half a character, as a vendor's broken JSON may hold, becomes a question mark."""
+    try:
+        return _encoder.encode(line)
+    except UnicodeEncodeError:
+        return json.dumps(msgspec.to_builtins(line), ensure_ascii=False).encode("utf-8", "replace")
 
 
 def read_lines(path: Path, decoder: msgspec.json.Decoder[T]) -> Iterator[tuple[int, T]]:

@@ -31,13 +31,16 @@ HOSTILE = {
     "right to left": "gnp\u202efdp.exe\u2066x\u061cy",
     "line breaks": "one\ntwo\rthree\r\nfour\u2028five\x0bsix\x85seven",
     "zero width": "a\u200bb\ufeffc",
+    "invisible": "tags \U000e0041\U000e007f soft\xadhyphen \u180e \ufff9",
     "backspace": "visible\x08\x08\x08hidden\x7f",
     "surrogate": "half \ud83d of a pair",
     "nul": "a\x00b",
     "long": "x" * 30_000,
 }
 _OWN_CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # colours and cursor moves, as rich writes them
-_OBEYED = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+_OBEYED = re.compile(
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
+)
 
 
 def visible(output: str) -> str:
@@ -54,7 +57,8 @@ def ok(number: int = 1, **more: Any) -> Record:
     """Make the record of a job with an image."""
     given = {
         "job": f"job-{number}", "id": f"row-{number}", "variant": 0, "index": number, "status": Status.OK,
-        "file": f"images/row-{number}.png", "provider": "first", "attempts": 1, "cost_usd": 0.134, "cost_basis": "price",
+        "file": f"images/row-{number}.png", "provider": "first", "attempts": 1, "cost_usd": 0.134,
+        "cost_basis": "price",
     }  # fmt: skip
     return Record(**{**given, **more})
 

@@ -57,6 +57,13 @@ def spent_day() -> Reply:
 Script = Callable[[str], Reply]  # the prompt's words: the answer
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing about clients that died: tests kill them."""
+
+
 class TinyServer:
     """Answers as a script says, and remembers the prompts that came."""
 
@@ -65,8 +72,7 @@ class TinyServer:
         self.prompts: list[str] = []
         self.arrived = threading.Semaphore(0)
         self._closing = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         self._thread.start()
 
@@ -129,8 +135,8 @@ class Shell:
         home = self.cwd.parent / "home"
         home.mkdir(exist_ok=True)
         self.env = {
-            "PATH": os.environ["PATH"], "HOME": str(home), "PYTHONPATH": str(ROOT), "LC_ALL": "C.UTF-8", "COLUMNS": "100",
-            "PYTHONWARNINGS": "error", **self.env,
+            "PATH": os.environ["PATH"], "HOME": str(home), "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error",
+            "LC_ALL": "C.UTF-8", "COLUMNS": "100", **self.env,
         }  # fmt: skip
 
     def configure(self, url: str, **run: Any) -> None:
@@ -180,7 +186,9 @@ class Shell:
             timeout=PATIENCE_SECONDS, check=False,
         )  # fmt: skip
 
-    def interrupt(self, server: TinyServer, number: signal.Signals, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def interrupt(
+        self, server: TinyServer, number: signal.Signals, *arguments: str
+    ) -> subprocess.CompletedProcess[str]:
         """Run until a request is on the wire, then send a signal."""
         with self.start(*arguments) as process:
             server.wait_for_requests(1)

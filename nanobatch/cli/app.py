@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,6 +13,7 @@ import typer
 from nanobatch import __version__
 from nanobatch.cli.run import run
 from nanobatch.cli.sandbox import sandbox
+from nanobatch.errors import StoreError
 
 BUG = 70  # EX_SOFTWARE of sysexits.h
 INTERRUPTED = 130
@@ -46,13 +48,33 @@ def root(
 
 def start() -> int:
     """Run the command line and return the exit code."""
+    _replace_closed_streams()
+    code = _outcome()
+    for stream in filter(None, (sys.__stdout__, sys.__stderr__)):
+        try:
+            stream.flush()
+        except OSError as error:
+            # The reader has seen enough, or a disk is full. Python would complain once more when it flushes at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            if code == 0 and stream is sys.__stdout__ and not isinstance(error, BrokenPipeError):
+                sys.stderr.write(f"nanobatch: standard output cannot be written: {error.strerror}\n")
+                code = StoreError.exit_code  # the data that was asked for is lost
+    return code
+
+
+def _replace_closed_streams() -> None:
+    """Open what the parent closed, before a file of ours takes its number and receives what is meant for people."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - for as long as the process lives
+
+
+def _outcome() -> int:
     try:
         app()
     except SystemExit as done:
-        if isinstance(done.__context__, BrokenPipeError):  # typer calls it a failure
-            # The reader has seen enough. Python would complain once more when it flushes at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
+        if isinstance(done.__context__, BrokenPipeError):
+            return 0  # typer calls it a failure
         return done.code if isinstance(done.code, int) else 0
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -63,6 +63,8 @@ def perform(
     try:
         _check_names((*request.inputs, flags.get("output.dir") or ""))
         prepared = prepare(request, _settings(flags, config_path, NOWHERE if sandbox else None))
+        if prepared.root.exists() and not prepared.root.is_dir():
+            raise ConfigError(f"{prepared.root} is a file; choose a folder with --out")
         if dry_run:
             return _show_plan(prepared, screen)
         if not _confirmed(prepared, screen):
@@ -146,9 +148,13 @@ def _served_by(prepared: Prepared, settings: Settings) -> Prepared:
 
 def _show_plan(prepared: Prepared, screen: Screen) -> int:
     plan = dry_run(prepared)
-    typer.echo(
-        json.dumps(plan, indent=2, ensure_ascii=False) if screen.output in ("json", "jsonl") else render_plan_text(plan)
-    )
+    as_json = screen.output in ("json", "jsonl")
+    try:
+        typer.echo(json.dumps(plan, indent=2, ensure_ascii=False) if as_json else render_plan_text(plan))
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise as_store_error(error, Path("standard output")) from error
     return 0
 
 
@@ -179,7 +185,7 @@ def _run(prepared: Prepared, screen: Screen) -> int:
     data = DataStream(
         sys.stdout,
         screen.output,
-        on_broken=lambda: stop.ask(StopReason("broken_pipe", "nobody reads the output any more", 5)),
+        on_broken=lambda: stop.ask(StopReason("broken_pipe", "standard output takes nothing more", 5)),
     )
     ticks: list[Callable[[], None]] = []
     observers = _display(screen, clock, ticks)
@@ -193,15 +199,14 @@ def _run(prepared: Prepared, screen: Screen) -> int:
     try:
         summary = asyncio.run(run(prepared, clock=clock, observe=told, tick=told.tick, stop=stop))
     finally:
-        for observer in observers:
-            if (end := getattr(observer, "stop", None)) is not None:
+        ends = [getattr(observer, "stop", None) for observer in observers]
+        ends += [handler.close for handler in handlers]
+        ends.append(events.close if events is not None else None)
+        for end in filter(None, ends):
+            with contextlib.suppress(OSError):  # a terminal that is gone, a full disk: each has been told already
                 end()
-        if events is not None:
-            events.close()
     if stop.reason is not None and summary["exit_code"] not in (0, 1):
         _say(f"nanobatch: {safe(stop.reason.message, 500)}")
-    if data.broken:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return int(summary["exit_code"])
 
 

@@ -24,13 +24,14 @@ class EventsFile:
     The file may be a pipe: `--events >(jq ...)`. Each line is handed to the operating system at once.
 
     Raises:
-        StoreError: The file cannot be written.
+        StoreError: The file cannot be opened. Later failures are OSErrors, which switch this observer off: requests
+            that are paid must not be lost because nobody reads about them.
     """
 
     def __init__(self, path: Path, clock: Clock) -> None:
-        self._path = path
         self._clock = clock
         try:
+            self._torn = _is_torn(path)
             # Unbuffered, so that a line that failed is not tried again at the end.
             self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
         except OSError as error:
@@ -39,11 +40,10 @@ class EventsFile:
     def __call__(self, event: Event) -> None:
         """Write one line."""
         line = _encode({"event": event_name(event), "time": iso(self._clock.wall()), **_fields(event)}) + b"\n"
-        try:
-            while line:
-                line = line[os.write(self._fd, line) :]
-        except OSError as error:
-            raise as_store_error(error, self._path) from error
+        if self._torn:  # an earlier run's disk was full in the middle of a line: its remains must not join this one
+            line, self._torn = b"\n" + line, False
+        while line:
+            line = line[os.write(self._fd, line) :]
 
     def close(self) -> None:
         """Close the file; what was told is written already."""
@@ -54,6 +54,14 @@ class EventsFile:
 def event_name(event: Event) -> str:
     """Return the name of an event in files: JobFinished is job_finished."""
     return re.sub(r"(?<!^)([A-Z])", r"_\1", type(event).__name__).lower()
+
+
+def _is_torn(path: Path) -> bool:
+    if not path.is_file() or path.stat().st_size == 0:
+        return False
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read() != b"\n"
 
 
 def _fields(event: Event) -> dict[str, Any]:

@@ -29,7 +29,7 @@ logger = logging.getLogger("nanobatch.events")
 class _Handler(logging.FileHandler):
     """A file that is given up when it cannot be written, instead of complaining about every line."""
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802 - logging's own signature
         """Say once what is wrong, and go on without the log."""
         logging.getLogger("nanobatch").removeHandler(self)
         reason = safe(str(sys.exc_info()[1]), 300)

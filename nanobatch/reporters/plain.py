@@ -9,7 +9,7 @@ from nanobatch.clock import Clock
 from nanobatch.events import Event, JobFinished, LaneChanged, RunFinished, RunStarted, Stopping, Warned
 from nanobatch.model import Record, Status
 from nanobatch.reporters.tally import Tally
-from nanobatch.reporters.wording import count, duration, images, money, safe
+from nanobatch.reporters.wording import count, duration, images, money, rate, safe
 
 EVERY_SECONDS = 30.0
 FAILURES_SHOWN = 20
@@ -70,13 +70,13 @@ class PlainLines:
 
     def _progress(self) -> None:
         tally = self._tally
-        rate = tally.per_minute()
+        landing = tally.per_minute()
         parts = [
             f"{count(tally.settled)}/{count(tally.jobs)}",
             f"{count(tally.done)} new",
             f"{count(tally.failed)} failed" if tally.failed else "",
             f"{count(tally.in_flight)} in flight" if tally.in_flight else "",
-            f"{rate:.0f}/min" if rate is not None else "",
+            f"{rate(landing)}/min" if landing is not None else "",
             f"{money(tally.cost_usd)} spent",
             f"{duration(tally.seconds_left())} left" if tally.settled < tally.jobs else "",
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -11,16 +12,21 @@ from rich.table import Table
 from rich.text import Text
 
 from nanobatch.clock import Clock
-from nanobatch.events import Event, RunFinished, RunStarted
+from nanobatch.events import Event, RunFinished, RunStarted, Warned
 from nanobatch.reporters.tally import LaneTally, Tally
-from nanobatch.reporters.wording import count, duration, money, safe
+from nanobatch.reporters.wording import count, duration, money, rate, safe
 
 REFRESH_PER_SECOND = 4
-_SMALL = 60  # columns below which a line drops its less important parts
+_SMALL = 60  # columns below which a provider's line drops its less important parts
+_SHRUNK_SECONDS = 60.0  # how long it is worth a word; a lane grows again without an event
+_WARNINGS_LEFT = 20
+# Terminals disagree about how wide these make a sign. A line that is wider than rich believes would wrap, and every
+# later frame would land one line too low.
+_UNSTEADY = re.compile(r"[\ufe00-\ufe0f\u20e3\U0001f3fb-\U0001f3ff]")
 
 
 class ProgressDisplay:
-    """Draws on standard error while the run lasts, and takes itself off the screen at the end.
+    """Draws on standard error while the run lasts; at the end the warnings and one line with the counts stay.
 
     Every word from data is a `Text`: it is never read as markup.
     """
@@ -29,6 +35,7 @@ class ProgressDisplay:
         self._clock = clock
         self._console = console or Console(stderr=True, highlight=False, markup=False)
         self._tally = Tally(clock)
+        self._warnings: dict[str, None] = {}  # in order, each once
         self._live = Live(
             console=self._console,
             get_renderable=self.render,
@@ -43,26 +50,45 @@ class ProgressDisplay:
         self._tally(event)
         match event:
             case RunStarted():
-                self._live.start()
+                self.start()
+            case Warned(message=message):
+                self._warnings[message] = None
             case RunFinished():
                 self.stop()
             case _:
                 pass
 
+    def start(self) -> None:
+        """Begin to draw."""
+        self._live.start()
+
     def stop(self) -> None:
-        """Take the display off the screen."""
+        """Take the display off the screen; leave what should be remembered."""
+        if not self._live.is_started:
+            return
         self._live.stop()
+        warnings = list(self._warnings)
+        for message in warnings[:_WARNINGS_LEFT]:
+            self._console.print(Text(f"warning: {safe(message, 500)}"))
+        if len(warnings) > _WARNINGS_LEFT:
+            self._console.print(Text(f"and {count(len(warnings) - _WARNINGS_LEFT)} more warnings, in run.json"))
+        tally = self._tally
+        settled = f"{count(tally.settled)}/{count(tally.jobs)}"
+        took = duration(self._clock.monotonic() - tally.started)
+        self._console.print(Text(_fitted([(0, settled), *self._numbers(), (3, took)], self._console.width)))
 
     def render(self) -> RenderableType:
         """Draw the state of this moment."""
         tally = self._tally
         parts: list[RenderableType] = [self._bar(), self._counts()]
         lanes = list(tally.lanes.items())  # drawn in a thread of its own, while events go on changing the tally
-        if len(lanes) > 1 or any(lane.state != "open" for _, lane in lanes):
-            parts += [self._lane(name, lane) for name, lane in lanes]
+        states = [self._state(lane) for _, lane in lanes]
+        if len(lanes) > 1 or any(states):
+            width = max(len(_steady(name, 20)) for name, _ in lanes)
+            parts += [self._lane(f"{_steady(name, 20):<{width}}", lane) for name, lane in lanes]
         parts += [_error(message, times) for message, times in tally.last_errors]
         if tally.stopping:
-            words = f"stopping, {count(tally.in_flight)} on the wire: {safe(tally.stopping)}"
+            words = f"stopping, {count(tally.in_flight)} on the wire: {_steady(tally.stopping)}"
             parts.append(Text(words, "yellow", no_wrap=True, overflow="ellipsis"))
         return Group(*parts)
 
@@ -80,39 +106,59 @@ class ProgressDisplay:
 
     def _counts(self) -> Text:
         tally = self._tally
-        rate = tally.per_minute()
-        parts = [
-            f"{count(tally.done)} done",
-            f"{count(tally.failed)} failed" if tally.failed else "",
-            f"{count(tally.in_flight)} in flight",
-            f"{rate:.0f}/min" if rate is not None else "",
-            money(tally.cost_usd) + (" pretended" if tally.sandbox else ""),
-            f"{money(tally.maybe_usd)} possibly billed" if tally.maybe_usd else "",
-            f"{duration(tally.seconds_left())} left",
-            f"{count(tally.resumed)} already done" if tally.resumed else "",
+        flying = f"{count(tally.in_flight)} in flight"
+        left = f"{duration(tally.seconds_left())} left"
+        done, failed, *others = self._numbers()
+        parts = [done, failed, (3, flying), *others, (2, left)]
+        return Text(_fitted(parts, self._console.width), no_wrap=True, overflow="ellipsis")
+
+    def _numbers(self) -> list[tuple[int, str]]:
+        """Return what is counted during the run and at its end, each with its rank: 0 is given up last."""
+        tally = self._tally
+        landing = tally.per_minute()
+        return [
+            (0, f"{count(tally.done)} done"),
+            (1, f"{count(tally.failed)} failed" if tally.failed else ""),
+            (5, f"{rate(landing)}/min" if landing is not None else ""),
+            (4, money(tally.cost_usd) + (" pretended" if tally.sandbox else "")),
+            (6, f"{money(tally.maybe_usd)} possibly billed" if tally.maybe_usd else ""),
+            (7, f"{count(tally.resumed)} already done" if tally.resumed else ""),
         ]
-        if self._console.width < _SMALL:
-            parts = [parts[0], parts[1], parts[2], parts[6]]
-        return Text(" · ".join(part for part in parts if part), no_wrap=True, overflow="ellipsis")
 
     def _lane(self, name: str, lane: LaneTally) -> Text:
+        flying = f", {count(lane.in_flight)} in flight" if self._console.width >= _SMALL else ""
+        line = Text(f"  {name} {count(lane.done)} done{flying}", no_wrap=True, overflow="ellipsis")
+        if state := self._state(lane):
+            line.append(f"  {state}", {"closed": "red", "parked": "yellow", "waiting": "yellow"}.get(lane.state, ""))
+        return line
+
+    def _state(self, lane: LaneTally) -> str:
+        """Return what keeps a lane from working as usual, or nothing; an end that has passed needs no event."""
         until = ""
         if lane.until is not None:
             left = lane.until - self._clock.wall()
+            if left <= 0:
+                return ""
+            until = f" {duration(left)}"
             if left > 3600:
                 until = dt.datetime.fromtimestamp(lane.until).astimezone().strftime(" until %a %H:%M")
-            elif left > 0:
-                until = f" {duration(left)}"
-            elif lane.state == "waiting":
-                lane = LaneTally(lane.done, lane.in_flight)
-        state = "" if lane.state == "open" else f"  {lane.state}{until}: {safe(lane.message, 80)}"
-        style = {"closed": "red", "parked": "yellow", "waiting": "yellow"}.get(lane.state, "")
-        line = Text(f"  {safe(name, 20):<12} {count(lane.done)} done, {lane.in_flight} in flight", no_wrap=True)
-        line.append(state, style)
-        line.overflow = "ellipsis"
-        return line
+        elif lane.state == "shrunk" and self._clock.monotonic() - lane.since > _SHRUNK_SECONDS:
+            return ""
+        return "" if lane.state == "open" else f"{lane.state}{until}: {_steady(lane.message, 80)}"
+
+
+def _fitted(parts: list[tuple[int, str]], width: int) -> str:
+    """Join the parts, without the least important ones where the line would be too long."""
+    kept = [part for part in parts if part[1]]
+    while len(line := " · ".join(words for _, words in kept)) > width and len(kept) > 1:
+        kept.remove(max(kept))
+    return line
+
+
+def _steady(text: str, limit: int = 200) -> str:
+    return safe(_UNSTEADY.sub("", text[: 2 * limit]), limit)
 
 
 def _error(message: str, times: int) -> Text:
     often = f"{count(times)}× " if times > 1 else ""
-    return Text(f"  {often}{safe(message, 300)}", "dim", no_wrap=True, overflow="ellipsis")
+    return Text(f"  {often}{_steady(message, 300)}", "dim", no_wrap=True, overflow="ellipsis")

@@ -42,20 +42,23 @@ class DataStream:
             case JobFinished(record=record) if self._format == "paths" and record.has_image and record.file:
                 self._write(str(self._root / record.file))
             case RunFinished(summary=summary) if self._format == "text":
-                self._write(render_text(summary), encoding=self._stream.encoding, errors="replace")
+                self._write(render_text(summary), for_people=True)
             case RunFinished(summary=summary) if self._format == "json":
                 self._write(render_json(summary))
             case _:
                 pass
 
-    def _write(self, line: str, *, encoding: str | None = None, errors: str = "surrogateescape") -> None:
+    def _write(self, line: str, *, for_people: bool = False) -> None:
         if self.broken:
             return
         try:
-            if (raw := getattr(self._stream, "buffer", None)) is not None:
-                raw.write(f"{line}\n".encode(encoding or "utf-8", errors))
-            else:
+            raw = getattr(self._stream, "buffer", None)
+            if raw is None:
                 self._stream.write(line + "\n")
+            elif for_people:
+                raw.write(f"{line}\n".encode(self._stream.encoding, "replace"))
+            else:
+                raw.write(f"{line}\n".encode("utf-8", "surrogateescape"))
             self._stream.flush()
         except OSError:  # a broken pipe, mostly
             self.broken = True

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Mapping
 from typing import Any
 
-from nanobatch.reporters.wording import count, duration, images, money, safe
+from nanobatch.reporters.wording import count, duration, images, money, rate, safe
 
 REASONS_SHOWN = 5
 _NEXT = {
@@ -51,7 +52,7 @@ def _money_line(summary: Mapping[str, Any]) -> str:
     if summary["maybe_cost_usd"]:
         parts.append(f"{money(summary['maybe_cost_usd'])} possibly billed besides")
     if summary["images_per_minute"]:
-        parts.append(f"{summary['images_per_minute']:.0f} images per minute")
+        parts.append(f"{rate(summary['images_per_minute'])} images per minute")
     return ", ".join(parts)
 
 
@@ -76,10 +77,19 @@ def _missing(summary: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def _when(summary: Mapping[str, Any]) -> str:
+    """Say from which minute on running again helps; nothing when it helps at once."""
+    after = summary["resume_after"]
+    if not after or after <= summary["finished_at"]:
+        return ""
+    moment = dt.datetime.fromisoformat(after)
+    if moment.second or moment.microsecond:  # a minute too late costs nothing, a second too early costs a run
+        moment = moment.replace(second=0, microsecond=0) + dt.timedelta(minutes=1)
+    return f" after {moment:%Y-%m-%d %H:%M} UTC"
+
+
 def _next(summary: Mapping[str, Any]) -> str:
     code = summary["exit_code"]
     if code == 5:
-        after = summary["resume_after"]
-        when = f" after {after[:16].replace('T', ' ')} UTC" if after else ""
-        return f"run the same command again{when}"
+        return f"run the same command again{_when(summary)}"
     return _NEXT.get(code, "").format(output=safe(summary["output"], 300))

@@ -32,6 +32,7 @@ class LaneTally:
     state: str = "open"
     message: str = ""
     until: float | None = None  # wall-clock seconds
+    since: float = 0.0  # monotonic seconds
 
 
 @dataclass(slots=True)
@@ -76,8 +77,7 @@ class Tally:
                 self.cost_usd += record.cost_usd
                 self.maybe_usd += record.maybe_cost_usd
             case LaneChanged():
-                lane = self._lane(event.provider)
-                lane.state, lane.message, lane.until = event.state, event.message, event.until
+                self._change(event)
             case Warned(message=message):
                 self._note(message)
             case Stopping(reason=reason):
@@ -112,6 +112,13 @@ class Tally:
         """Return the time left at the rate of the last minute."""
         rate = self.per_minute()
         return (self.jobs - self.settled) / rate * 60 if rate else None
+
+    def _change(self, event: LaneChanged) -> None:
+        lane = self._lane(event.provider)
+        if event.state == "shrunk" and lane.until is not None and lane.until > self.clock.wall():
+            return  # the wait that is on says more
+        lane.state, lane.message, lane.until = event.state, event.message, event.until
+        lane.since = self.clock.monotonic()
 
     def _depart(self, job: str, provider: str) -> None:
         self._flights[job] = provider

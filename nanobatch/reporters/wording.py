@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 
-_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+_UNSAFE = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    r"\ud800-\udfff\U000e0000-\U000e007f]"
+)
 _PICTURES = {"\n": "⏎", "\t": "→", "\r": "⏎"}
 
 
@@ -24,6 +27,11 @@ def money(usd: float) -> str:
     if 0 < usd < 0.0005:
         return "<$0.001"
     return f"${usd:,.3f}" if 0 < usd < 1 else f"${usd:,.2f}"
+
+
+def rate(per_minute: float) -> str:
+    """Write a rate without its unit: 4020, 30, 0.4; a slow provider is not at a standstill."""
+    return f"{per_minute:.0f}" if per_minute >= 9.95 else f"{per_minute:.1f}"
 
 
 def duration(seconds: float | None) -> str:

@@ -90,7 +90,7 @@ def colours(digest: bytes, variant: int) -> tuple[Colour, Colour]:
     lightness = 0.25 + digest[2] / 255 * 0.55
     red, green, blue = (round(part * 255) for part in colorsys.hls_to_rgb(hue, lightness, 0.45 + digest[3] / 255 * 0.4))
     background = (red, green, blue)
-    black, white = (12, 12, 16), (255, 255, 255)
+    black, white = (0, 0, 0), (255, 255, 255)
     return background, max(black, white, key=lambda ink: contrast(background, ink))
 
 

@@ -25,6 +25,10 @@ LONGER_FILES = {  # file: lines it may have, because splitting would part what m
     "blobs.py": 480,
     "connections.py": 480,
 }
+WAITERS = {
+    "unit/test_pipeline.py": "turns of the loop for the thread that flushes; time itself is moved by hand",
+    "integration/test_promises.py": "asks a real process for a condition, with a deadline",
+}
 BODY_P90_LINES = 20
 LONGEST_BODY_LINES = 60
 SLEEPERS = {"time", "asyncio", "anyio", "trio"}
@@ -142,8 +146,9 @@ def test_every_test_says_which_rule_it_proves() -> None:
 
 def test_no_test_waits() -> None:
     """Time is a number that tests set; a test that sleeps is slow today and fails on a busy machine tomorrow."""
-    waits = [f"{path.relative_to(TESTS)}:{line}" for path in files_of_tests() for line in sleeps(path)]
-    assert not waits, "\n".join(waits)
+    waits = {path.relative_to(TESTS).as_posix(): list(sleeps(path)) for path in files_of_tests()}
+    assert [name for name, lines in waits.items() if lines and name not in WAITERS] == []
+    assert [name for name in WAITERS if len(waits[name]) != 1] == []
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,21 @@ from nanobatch.routing import Seller
 from nanobatch.settings import Limits
 from tests.harness import make_job, settings
 
-KEYS = (
-    "inputs output jobs already_done to_send skipped_rows sandbox providers sizes cost_usd duration_seconds bound_by "
-    "warnings"
-).split()
+KEYS = [
+    "inputs",
+    "output",
+    "jobs",
+    "already_done",
+    "to_send",
+    "skipped_rows",
+    "sandbox",
+    "providers",
+    "sizes",
+    "cost_usd",
+    "duration_seconds",
+    "bound_by",
+    "warnings",
+]
 MODEL = "house-model"  # no catalog knows it, so every answer is assumed to take 20 s
 
 
@@ -97,7 +108,12 @@ def test_nothing_to_do_takes_no_time() -> None:
     """All on disk: no provider, no cost, no bound."""
     wanted = jobs(3)
     found = plan(wanted, seller(), done={fingerprint(job.id) for job in wanted})
-    assert (found["providers"], found["sizes"], found["duration_seconds"], found["bound_by"]) == ([], {}, 0.0, "nothing")
+    assert (found["providers"], found["sizes"], found["duration_seconds"], found["bound_by"]) == (
+        [],
+        {},
+        0.0,
+        "nothing",
+    )
     assert found["cost_usd"] == {"low": 0.0, "expected": 0.0, "high": 0.0}
 
 
@@ -133,7 +149,7 @@ def test_a_known_model_has_its_own_latency() -> None:
 def test_the_first_provider_that_can_draw_it_gets_the_job() -> None:
     """By priority; a size that the first does not sell goes to the second; the slower one decides the time."""
     cheap = seller("cheap", prices={"1K": 0.01}, limits=Limits(concurrency=1))
-    found = plan(jobs(4) + [make_job(9, size="2K", model=MODEL)], cheap, seller("dear"))
+    found = plan([*jobs(4), make_job(9, size="2K", model=MODEL)], cheap, seller("dear"))
     assert [(one["name"], one["images"]) for one in found["providers"]] == [("cheap", 4), ("dear", 1)]
     assert found["cost_usd"]["low"] == pytest.approx(4 * 0.01 + 0.2)
     assert found["duration_seconds"] == 80.0

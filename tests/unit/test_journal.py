@@ -124,3 +124,12 @@ def test_sync_without_new_lines_does_nothing(tmp_path: Path) -> None:
     journal.sync()
     journal.close()
     assert contents(tmp_path / "j.jsonl") == [[1]]
+
+
+def test_half_a_character_harms_nobody(tmp_path: Path) -> None:
+    """A lone surrogate out of broken JSON is written as a question mark, and the line reads back."""
+    journal = Journal(tmp_path / "j.jsonl")
+    journal.append({"message": "sad \ud83d face", "n": 1})
+    journal.append({"n": 2})
+    journal.close()
+    assert contents(tmp_path / "j.jsonl") == [{"message": "sad ? face", "n": 1}, {"n": 2}]

@@ -14,11 +14,34 @@ from nanobatch.stopping import StopReason
 from nanobatch.summary import KINDS_OF_FAILURE, Ledger, Totals, exit_code
 from tests.moments import bad, every_event, missed, ok, sent, summary
 
-KEYS = (
-    "run_id nanobatch started_at finished_at duration_seconds exit_code resume_after stop_reason sandbox inputs output "
-    "jobs ok cached refused failed unfinished resumed attempts images_per_minute cost_usd maybe_cost_usd "
-    "cost_per_image_usd providers failures warnings"
-).split()
+KEYS = [
+    "run_id",
+    "nanobatch",
+    "started_at",
+    "finished_at",
+    "duration_seconds",
+    "exit_code",
+    "resume_after",
+    "stop_reason",
+    "sandbox",
+    "inputs",
+    "output",
+    "jobs",
+    "ok",
+    "cached",
+    "refused",
+    "failed",
+    "unfinished",
+    "resumed",
+    "attempts",
+    "images_per_minute",
+    "cost_usd",
+    "maybe_cost_usd",
+    "cost_per_image_usd",
+    "providers",
+    "failures",
+    "warnings",
+]
 STOPS = {
     None: None,
     "quota": StopReason("quota", "spent", 5),
@@ -46,7 +69,8 @@ def test_a_run_without_unfinished_jobs_is_complete(stop: StopReason | None, give
 
 
 @pytest.mark.parametrize(
-    ("stop", "others"), list(itertools.product(STOPS, [(), (Status.OK,), (Status.REFUSED,), (Status.FAILED, Status.OK)]))
+    ("stop", "others"),
+    list(itertools.product(STOPS, [(), (Status.OK,), (Status.REFUSED,), (Status.FAILED, Status.OK)])),
 )
 def test_an_unfinished_job_decides(stop: str | None, others: tuple[Status, ...]) -> None:
     """While a job is unfinished the reason for stopping is the exit code; without one, running again helps."""

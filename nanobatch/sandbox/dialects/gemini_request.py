@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nanobatch.sandbox.dialects.base import Order
-from nanobatch.sandbox.dialects.gemini_models import SCALES, traits
+from nanobatch.sandbox.dialects.gemini_models import traits
 from nanobatch.sandbox.images import Drawing
 
 _BODY = frozenset({
@@ -28,7 +28,7 @@ _CONFIG = frozenset({
 _IMAGE_CONFIG = frozenset({"aspectRatio", "imageSize"})
 _CONTENT = frozenset({"role", "parts"})
 _PART = frozenset({"text", "inlineData", "fileData", "thought", "thoughtSignature", "mediaResolution"})
-_MODALITIES = frozenset({"TEXT", "IMAGE"})
+_MODALITIES = ("TEXT", "IMAGE")
 _TIERS = frozenset({"standard", "flex", "priority", "unspecified"})
 _TOKENS_OF_A_REFERENCE = 258
 _MOST_REFERENCES = 14
@@ -169,7 +169,7 @@ def _image_config(model: str, config: dict[str, Any]) -> tuple[str | None, str |
         )
     if size is not None and not known.takes_size:
         raise InvalidError(f"Image size is not supported for {model}.", f"{where}.image_size")
-    if size is not None and (size not in SCALES or size not in known.sizes):
+    if size is not None and size not in tuple(known.sizes):
         raise InvalidError(
             f"* GenerateContentRequest.{where}.image_size: must be one of {', '.join(known.sizes)}, not {size!r}\n",
             f"{where}.image_size",

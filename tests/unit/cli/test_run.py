@@ -46,7 +46,7 @@ def plan(shell: Shell, *arguments: str) -> dict[str, Any]:
         (["run", "p.csv", "--strategy", "luck"], "luck"),
         (["run", "p.csv", "-O", "xml"], "xml"),
         (["run", "p.csv", "--limit", "0"], "--limit"),
-        (["run", "p.csv", "--budget", "much"], "much"),
+        (["run", "p.csv", "--budget", "much"], "--budget"),
         (["run", "p.csv", "--budget", "nan"], "--budget"),
         (["run", "p.csv", "--budget", "-1"], "--budget"),
         (["run", "p.csv", "-n", "0"], "--images-per-prompt"),
@@ -177,8 +177,8 @@ def test_a_plan_sends_and_writes_nothing(shell: Shell, server: TinyServer) -> No
     """`--dry-run` leaves no trace, in either format."""
     before = shell.files()
     assert list(plan(shell)) == [
-        "inputs", "output", "jobs", "already_done", "to_send", "skipped_rows", "sandbox", "providers", "sizes", "cost_usd",
-        "duration_seconds", "bound_by", "warnings",
+        "inputs", "output", "jobs", "already_done", "to_send", "skipped_rows", "sandbox", "providers", "sizes",
+        "cost_usd", "duration_seconds", "bound_by", "warnings",
     ]  # fmt: skip
     text = shell.run("run", "p.csv", "--dry-run")
     assert text.stdout.startswith("3 images wanted, 0 already on disk, 3 to generate\ninto p-images\n")

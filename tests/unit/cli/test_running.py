@@ -49,7 +49,9 @@ def test_a_complete_run_is_0(shell: Shell) -> None:
     assert shell.files() == [
         "nanobatch.yaml",
         "p-images/.nanobatch/attempts.jsonl",
+        "p-images/.nanobatch/finished",
         "p-images/.nanobatch/lock",
+        "p-images/failed.jsonl",
         "p-images/images/a.png",
         "p-images/images/b.png",
         "p-images/images/c.png",
@@ -57,6 +59,7 @@ def test_a_complete_run_is_0(shell: Shell) -> None:
         "p-images/run.json",
         "p.csv",
     ]
+    assert (shell.cwd / "p-images/failed.jsonl").read_bytes() == b""
 
 
 def test_the_same_command_again_sends_nothing(shell: Shell, server: TinyServer) -> None:
@@ -207,7 +210,7 @@ def test_a_reader_that_has_seen_enough_ends_the_run(shell: Shell, server: TinySe
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr
     assert 1 <= len(server.prompts) < 26
-    assert shell.summary()["stop_reason"] == "nobody reads the output any more"
+    assert shell.summary()["stop_reason"] == "standard output takes nothing more"
     shell.run("run", "p.csv")
     assert len(server.prompts) == 26
 
@@ -339,6 +342,43 @@ def test_without_a_terminal_nothing_is_asked(shell: Shell, server: TinyServer) -
     assert shell.run("run", "p.csv").returncode == 0
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_the_parent_closed_are_no_matter(shell: Shell, server: TinyServer, closed: str) -> None:
+    """A service manager may start a command without standard streams; the files of the run stay its own."""
+    done = shell.bash(f"nanobatch run p.csv {closed}; echo EXIT $?")
+    assert done.stdout.endswith("EXIT 0\n")
+    assert (shell.summary()["ok"], shell.summary()["warnings"]) == (3, [])
+    ledger = (shell.cwd / "p-images/.nanobatch/attempts.jsonl").read_text().splitlines()
+    assert all(json.loads(line) for line in ledger)
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("run p.csv --dry-run -O json >/dev/full", 5),
+        ("run p.csv -O jsonl --progress none >/dev/full", 5),
+        ("run p.csv -O text --progress none >/dev/full", 5),
+        ("run p.csv 2>/dev/full", 0),
+        ("run p.csv --events /dev/full --log-file /dev/full", 0),
+    ],
+)
+def test_a_full_disk_under_the_output_is_no_crash(shell: Shell, line: str, code: int) -> None:
+    """Data that could not be written is not a success; progress and logs that could not be written cost nothing."""
+    done = shell.bash(f"nanobatch {line}")
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+    assert ("standard output" in done.stderr) == (code == 5)
+
+
+@pytest.mark.parametrize("more", [[], ["--sandbox"], ["--dry-run"]])
+def test_a_file_is_no_folder(shell: Shell, server: TinyServer, more: list[str]) -> None:
+    """`-o prompts.csv` is a mistake of usage, found before anything is sent."""
+    done = shell.run("run", "p.csv", "-o", "p.csv", *more)
+    assert done.returncode == 2
+    assert "p.csv is a file" in done.stderr
+    assert server.prompts == []
+
+
 def test_every_bad_row_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
     """A complaint has one line for itself and one for each row, none of them obeyed by a terminal."""
     complain(InputError("2 rows are wrong", ("p.csv:2: \x1b[2Jno prompt", "p.csv:3: no\nprompt")))
@@ -364,13 +404,20 @@ def test_a_complaint_that_nobody_reads_is_no_crash(monkeypatch: pytest.MonkeyPat
     assert gone.attempts == 1
 
 
+ON_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # so that Ctrl-C on it reaches the command
+os.execv(sys.executable, [sys.executable, "-m", "nanobatch", *sys.argv[1:]])
+"""
+
+
 def on_terminal(shell: Shell, *arguments: str, answers: dict[str, str] | None = None, code: int = 0) -> str:
-    """Run the command on a terminal of its own, type answers where their questions appear, and return what it showed."""
+    """Run the command on a terminal of its own, answer its questions, and return what it showed."""
     waiting = dict(answers or {})
     main, side = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "nanobatch", *arguments], cwd=shell.cwd, env={**shell.env, "TERM": "xterm"},
-        stdin=side, stdout=side, stderr=side, start_new_session=True, preexec_fn=_take_terminal,
+        [sys.executable, "-c", ON_TERMINAL, *arguments], cwd=shell.cwd, env={**shell.env, "TERM": "xterm"},
+        stdin=side, stdout=side, stderr=side, start_new_session=True,
     )  # fmt: skip
     os.close(side)
     shown = b""
@@ -388,17 +435,8 @@ def on_terminal(shell: Shell, *arguments: str, answers: dict[str, str] | None = 
     return shown.decode()
 
 
-def _take_terminal() -> None:
-    import fcntl  # noqa: PLC0415 - runs in the child
-    import termios  # noqa: PLC0415
-
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-
-
 def _read(fd: int) -> bytes:
     try:
         return os.read(fd, 65536)
     except OSError:  # Linux says so when the last process left the terminal
         return b""
-
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any, get_args
 
@@ -11,8 +12,9 @@ import pytest
 from nanobatch import events
 from nanobatch.errors import StoreError
 from nanobatch.events import JobFinished, Warned
+from nanobatch.reporters import Observers
 from nanobatch.reporters.events_file import EventsFile, event_name
-from tests.fakes import ManualClock
+from tests.fakes import ManualClock, RecordingObserver
 from tests.moments import HOSTILE, every_event, ok
 
 KEYS = {
@@ -27,10 +29,33 @@ KEYS = {
     "stopping": ["reason", "in_flight", "grace_seconds"],
     "run_finished": ["summary"],
 }  # fmt: skip
-RECORD = (
-    "job id variant index status file sha256 bytes mime width height prompt params provider provider_model attempts "
-    "cost_usd cost_basis maybe_cost_usd warnings started_at finished_at latency_seconds error columns"
-).split()
+RECORD = [
+    "job",
+    "id",
+    "variant",
+    "index",
+    "status",
+    "file",
+    "sha256",
+    "bytes",
+    "mime",
+    "width",
+    "height",
+    "prompt",
+    "params",
+    "provider",
+    "provider_model",
+    "attempts",
+    "cost_usd",
+    "cost_basis",
+    "maybe_cost_usd",
+    "warnings",
+    "started_at",
+    "finished_at",
+    "latency_seconds",
+    "error",
+    "columns",
+]
 
 
 def written(path: Path, *happened: events.Event) -> list[dict[str, Any]]:
@@ -98,3 +123,54 @@ def test_a_folder_that_does_not_exist_is_said(tmp_path: Path) -> None:
     """The error names the file."""
     with pytest.raises(StoreError, match=r"missing/events\.jsonl"):
         EventsFile(tmp_path / "missing/events.jsonl", ManualClock())
+
+
+def test_the_file_may_be_a_pipe(tmp_path: Path) -> None:
+    """`--events >(jq ...)` and a named pipe are read while the run goes on."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    file = EventsFile(path, ManualClock())
+    file(Warned("now"))
+    assert json.loads(os.read(reader, 10_000))["message"] == "now"
+    file.close()
+    os.close(reader)
+
+
+def test_a_reader_that_went_away_costs_no_image(tmp_path: Path) -> None:
+    """The file is switched off and the others hear of it once; nothing is raised into the run."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    file, others = EventsFile(path, ManualClock()), RecordingObserver()
+    os.close(reader)
+    told = Observers([file, others])
+    told(Warned("one"))
+    told(Warned("two"))
+    file.close()
+    messages = [event.message for event in others.events if isinstance(event, Warned)]
+    assert [message for message in messages if message in ("one", "two")] == ["one", "two"]
+    assert [message for message in messages if "EventsFile failed and is switched off: BrokenPipeError" in message]
+    assert len(messages) == 3
+
+
+def test_the_remains_of_a_torn_line_stay_on_their_own(tmp_path: Path) -> None:
+    """What a full disk cut off in an earlier run does not spoil the first line of this one."""
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(b'{"event":"war')
+    file = EventsFile(path, ManualClock())
+    for text in ("one", "two"):
+        file(Warned(text))
+    file.close()
+    torn, *whole = path.read_bytes().splitlines()
+    assert torn == b'{"event":"war'
+    assert [json.loads(line)["message"] for line in whole] == ["one", "two"]
+
+
+def test_closing_twice_is_harmless(tmp_path: Path) -> None:
+    """The end of a run may come by two ways."""
+    file = EventsFile(tmp_path / "events.jsonl", ManualClock())
+    file(Warned("x"))
+    file.close()
+    file.close()
+    assert (tmp_path / "events.jsonl").read_bytes().count(b"\n") == 1

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,7 +44,10 @@ def test_each_event_is_one_line_with_its_fields(tmp_path: Path) -> None:
     assert [line.split(" ", 1)[1] for line in found] == [
         "INFO run_started run_id=run-1 jobs=10 already_done=0 output=out",
         "DEBUG attempt_started id=row-1 provider=first attempt=1",
-        "INFO attempt_failed id=row-1 provider=first attempt=1 code=overloaded http_status=503 retry_in_seconds=2.0 message=503",
+        (
+            "INFO attempt_failed id=row-1 provider=first attempt=1 code=overloaded http_status=503 "
+            "retry_in_seconds=2.0 message=503"
+        ),
         "INFO lane_changed provider=first state=parked until=1790003600.0 message=quota spent",
         "WARNING warned message=careful",
         "INFO job_finished id=row-1 status=ok file=images/row-1.png provider=first attempts=1 cost_usd=0.134",
@@ -100,3 +105,21 @@ def test_a_log_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     """The error names the file."""
     with pytest.raises(StoreError, match=r"missing/run\.log"):
         start_logging(tmp_path / "missing/run.log", to_stderr=False)
+
+
+def test_a_log_that_cannot_go_on_is_given_up_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A disk that fills up is one sentence on standard error, not a traceback for every event."""
+    handler: Any
+    [handler] = start_logging(tmp_path / "run.log", to_stderr=False)
+    handler.setStream(Full()).close()
+    for _ in range(3):
+        log_event(Warned("careful"))
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1
+    assert "run.log cannot be written: [Errno 28] No space left on device" in captured.err
+    assert "Traceback" not in captured.err
+
+
+class Full(io.StringIO):
+    def write(self, _: str) -> int:
+        raise OSError(28, "No space left on device")

@@ -19,7 +19,7 @@ class Broken:
 
     calls = 0
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, _: Event) -> None:
         self.calls += 1
         raise ZeroDivisionError("division by zero")
 

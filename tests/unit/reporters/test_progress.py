@@ -6,6 +6,7 @@ import io
 import threading
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
 from nanobatch.events import Event, JobFinished, LaneChanged, RunFinished, Stopping, Warned
@@ -22,7 +23,9 @@ class Screen:
     def __init__(self, width: int = 100) -> None:
         self.clock = ManualClock()
         self.stream = io.StringIO()
-        self.console = Console(file=self.stream, force_terminal=True, width=width, height=30, highlight=False, markup=False)
+        self.console = Console(
+            file=self.stream, force_terminal=True, width=width, height=30, highlight=False, markup=False
+        )
         self.display = ProgressDisplay(self.clock, self.console)
 
     def after(self, *events: Event) -> str:
@@ -89,7 +92,9 @@ def test_one_open_provider_needs_no_line(screen: Screen) -> None:
 
 def test_several_providers_have_a_line_each(screen: Screen) -> None:
     """With more than one provider it is seen who does what."""
-    frame = visible(screen.after(started(providers=("first", "second")), sent(1), sent(2, "second"), JobFinished(ok(1))))
+    frame = visible(
+        screen.after(started(providers=("first", "second")), sent(1), sent(2, "second"), JobFinished(ok(1)))
+    )
     lines = [line.split() for line in frame.splitlines()]
     assert ["first", "1", "done,", "0", "in", "flight"] in lines
     assert ["second", "0", "done,", "1", "in", "flight"] in lines
@@ -105,7 +110,9 @@ def test_a_provider_that_is_not_open_says_why(screen: Screen, state: str) -> Non
 
 def test_a_long_pause_is_shown_as_a_time_of_day(screen: Screen) -> None:
     """What lasts hours is said with a weekday and a time."""
-    frame = visible(screen.after(started(), LaneChanged("first", "parked", "quota", until=screen.clock.wall() + 9 * 3600)))
+    frame = visible(
+        screen.after(started(), LaneChanged("first", "parked", "quota", until=screen.clock.wall() + 9 * 3600))
+    )
     assert "parked until " in frame
 
 
@@ -213,3 +220,85 @@ def test_drawing_bears_events_that_come_meanwhile() -> None:
 def test_an_empty_run_is_complete(screen: Screen) -> None:
     """No job at all is a hundred percent, not a division by zero."""
     assert "0/0  100 %" in visible(screen.after(started(0)))
+
+
+@pytest.mark.parametrize("width", [40, 60, 100, 160, 200])
+def test_no_line_is_wider_than_the_terminal_believes(width: int) -> None:
+    """Signs that terminals draw wider or narrower than rich counts would wrap a line and shift every later frame."""
+    frame = visible(Screen(width).after(started(providers=("a", "b")), missed(message="❤️ 👍🏽 1️⃣ 👨‍👩‍👧 " * 40)))
+    assert "❤" in frame
+    assert not {"\ufe0f", "\u20e3", "\u200d", "\U0001f3fd"} & set(frame)
+    assert all(cell_len(line) <= width for line in frame.splitlines())
+
+
+def test_a_narrow_line_gives_up_what_matters_least() -> None:
+    """Done, failed and the time left stay whole at 40 columns; nothing is cut in the middle."""
+    events: list[Event] = [
+        started(2000, already_done=600),
+        *[JobFinished(ok(number)) for number in range(300)],
+        JobFinished(bad(9)),
+    ]
+    narrow, wide = Screen(40), Screen(100)
+    for screen in (narrow, wide):
+        screen.clock.now += 60
+    line = visible(narrow.after(*events)).splitlines()[1]
+    assert line.strip() == "300 done · 1 failed · – left"
+    for words in ("$40.20", "600 already done", "0 in flight"):
+        assert words in visible(wide.after(*events))
+
+
+def test_names_of_providers_are_in_a_column() -> None:
+    """Numbers stand below each other, so that lanes can be compared."""
+    frame = visible(Screen().after(started(providers=("a", "long-name")), sent(1, "a")))
+    first, second = [line for line in frame.splitlines() if "in flight" in line][1:]
+    assert first.index("0 done") == second.index("0 done")
+
+
+@pytest.mark.parametrize("state", ["parked", "waiting", "shrunk"])
+def test_every_pause_that_is_over_is_no_longer_shown(state: str) -> None:
+    """A lane whose quota came back has no event for it."""
+    screen = Screen()
+    screen.after(started(), LaneChanged("first", state, "why", until=screen.clock.wall() + 60))
+    assert "why" in visible(screen.frame())
+    screen.clock.now += 61
+    assert "why" not in visible(screen.frame())
+
+
+def test_a_smaller_lane_is_news_for_a_minute() -> None:
+    """It grows again step by step, and nobody is told of each."""
+    screen = Screen()
+    screen.after(started(), LaneChanged("first", "shrunk", "at most 2 at once now, of 4"))
+    assert "shrunk: at most 2" in visible(screen.frame())
+    screen.clock.now += 61
+    assert "shrunk" not in visible(screen.frame())
+
+
+def left(screen: Screen, *events: Event) -> list[str]:
+    """Return the lines that stay on the screen after the run."""
+    for event in events:
+        screen.display(event)
+    before_end = screen.stream.tell()
+    screen.display(RunFinished(summary(ok())))
+    return [line for line in visible(screen.stream.getvalue()[before_end:]).splitlines() if line.strip(" \r━╺╸")]
+
+
+def test_one_line_with_the_counts_stays_on_the_screen() -> None:
+    """Who looks at the terminal an hour later sees how the run ended."""
+    screen = Screen()
+    screen.display(started(1000, already_done=400))
+    screen.clock.now += 125
+    last = left(screen, JobFinished(ok(1)), JobFinished(bad(2)))[-1]
+    assert last == "402/1,000 · 1 done · 1 failed · $0.134 · 400 already done · 2 m 05 s"
+
+
+def test_warnings_stay_on_the_screen() -> None:
+    """A retired model or money that may be lost is not gone with the display; each is said once."""
+    lines = left(Screen(), started(), Warned("careful"), Warned("[b]two[/b]\x1b[2J"), Warned("careful"))
+    assert [line for line in lines if line.startswith("warning")] == ["warning: careful", "warning: [b]two[/b]·[2J"]
+
+
+def test_many_warnings_are_counted() -> None:
+    """Twenty are read, a thousand are not."""
+    lines = left(Screen(), started(), *[Warned(f"number {number}") for number in range(1020)])
+    assert sum(line.startswith("warning") for line in lines) == 20
+    assert "and 1,000 more warnings, in run.json" in lines

@@ -61,12 +61,14 @@ def test_paths_is_a_path_per_image() -> None:
 
 def test_cached_images_have_paths_too() -> None:
     """Where the image came from does not matter to who reads paths."""
-    assert output("paths", started(output="/abs"), JobFinished(ok(1, status=Status.CACHED))) == "/abs/images/row-1.png\n"
+    assert (
+        output("paths", started(output="/abs"), JobFinished(ok(1, status=Status.CACHED))) == "/abs/images/row-1.png\n"
+    )
 
 
 def test_text_and_json_come_at_the_end() -> None:
     """The summary is the only output, in words or as one object."""
-    assert output("text", *RUN) == render_text(RUN[-1].summary) + "\n"  # type: ignore[union-attr]
+    assert output("text", *RUN) == render_text(RUN[-1].summary) + "\n"
     assert json.loads(output("json", *RUN)) == summary(ok(1), bad(2))
     assert output("text", *RUN[:-1]) == output("json", *RUN[:-1]) == ""
 
@@ -119,3 +121,45 @@ def test_other_events_are_no_data() -> None:
         happened = [event for event in every_event() if not isinstance(event, JobFinished | RunFinished)]
         assert len(happened) == 6
         assert output(format, *happened) == ""
+
+
+def encoded(format: str, encoding: str, *happened: Event) -> bytes:  # noqa: A002
+    raw = io.BytesIO()
+    data = DataStream(io.TextIOWrapper(raw, encoding=encoding), format, on_broken=lambda: None)
+    for event in happened:
+        data(event)
+    return raw.getvalue()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1", "cp1252"])
+def test_json_is_utf8_whatever_the_locale_says(encoding: str) -> None:
+    """A prompt that the terminal could not show is data all the same; no record is lost over it."""
+    happened = (JobFinished(ok(1, prompt="Füchse 🦊 狐")), RunFinished(summary(ok(), bad(2, message="Füchse 🦊 狐"))))
+    assert json.loads(encoded("jsonl", encoding, *happened))["prompt"] == "Füchse 🦊 狐"
+    assert json.loads(encoded("json", encoding, *happened))["failures"][0]["message"] == "Füchse 🦊 狐"
+
+
+def test_a_path_is_the_bytes_of_its_name() -> None:
+    """A folder whose name is no text can still be opened by the next program."""
+    folder = b"out-\xff".decode("utf-8", "surrogateescape")
+    assert encoded("paths", "ascii", started(output=folder), JobFinished(ok(1))) == b"out-\xff/images/row-1.png\n"
+
+
+def test_the_summary_for_people_is_in_their_encoding() -> None:
+    """What an old terminal cannot show becomes a question mark, not a crash."""
+    out = encoded("text", "latin-1", RunFinished(summary(ok(), bad(2, message="Füchse 🦊"))))
+    assert "Füchse ?" in out.decode("latin-1")
+
+
+def test_a_full_disk_ends_the_run_too() -> None:
+    """`-O jsonl > records.jsonl` on a full disk must not go on as if the records were there."""
+
+    class Full(io.StringIO):
+        def write(self, _: str) -> int:
+            raise OSError(28, "No space left on device")
+
+    told: list[str] = []
+    data = DataStream(Full(), "jsonl", on_broken=lambda: told.append("full"))
+    data(JobFinished(ok(1)))
+    data(JobFinished(ok(2)))
+    assert (told, data.broken) == (["full"], True)

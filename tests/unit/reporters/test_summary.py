@@ -25,12 +25,28 @@ def test_a_complete_run_needs_two_lines() -> None:
 
 
 CODES: list[tuple[int, dict[str, Any], str]] = [
-    (1, {"records": [ok(1), bad(2)]}, "the rows without an image are in out/failed.jsonl; --retry-failed sends them again"),
+    (
+        1,
+        {"records": [ok(1), bad(2)]},
+        "the rows without an image are in out/failed.jsonl; --retry-failed sends them again",
+    ),
     (3, {"records": [bad(2, Status.UNFINISHED, "wrong key", "account_stopped")]}, "no provider accepts the account"),
-    (4, {"records": [UNFINISHED], "stop": StopReason("limit", "budget", 4)}, "a limit of yours ended the run: raise it"),
+    (
+        4,
+        {"records": [UNFINISHED], "stop": StopReason("limit", "budget", 4)},
+        "a limit of yours ended the run: raise it",
+    ),
     (5, {"records": [UNFINISHED]}, "run the same command again"),
-    (130, {"records": [UNFINISHED], "stop": StopReason("interrupted", "x", 130)}, "run the same command again to go on"),
-    (143, {"records": [UNFINISHED], "stop": StopReason("interrupted", "x", 143)}, "run the same command again to go on"),
+    (
+        130,
+        {"records": [UNFINISHED], "stop": StopReason("interrupted", "x", 130)},
+        "run the same command again to go on",
+    ),
+    (
+        143,
+        {"records": [UNFINISHED], "stop": StopReason("interrupted", "x", 143)},
+        "run the same command again to go on",
+    ),
 ]
 
 
@@ -91,7 +107,10 @@ def test_the_sandbox_spends_nothing() -> None:
 def test_a_run_with_nothing_to_do_is_short() -> None:
     """All images were there: no price per image, no rate, no advice."""
     found = {**summary(), "ok": 3, "jobs": 3, "resumed": 3}
-    assert render_text(found).splitlines() == ["3 of 3 images (3 from earlier runs) in out, after 2 m 05 s", "$0.00 spent"]
+    assert render_text(found).splitlines() == [
+        "3 of 3 images (3 from earlier runs) in out, after 2 m 05 s",
+        "$0.00 spent",
+    ]
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
@@ -116,3 +135,21 @@ def test_json_is_the_summary_itself() -> None:
     assert json.loads(text) == found
     assert "Füchse 🦊" in text
     assert "\n  " in text
+
+
+def test_a_time_to_run_again_is_never_too_early() -> None:
+    """Seconds are rounded up: a cron job that comes half a minute early comes in vain."""
+    found = summary(UNFINISHED, resume_after=1_790_060_400.5)
+    assert render_text(found).endswith("run the same command again after 2026-09-22 07:01 UTC")
+
+
+def test_when_running_again_helps_at_once_no_time_is_said() -> None:
+    """A time that has passed would only puzzle."""
+    found = summary(UNFINISHED, resume_after=1_790_000_000.0)
+    assert found["resume_after"]
+    assert render_text(found).endswith("next: run the same command again")
+
+
+def test_a_slow_run_has_a_rate() -> None:
+    """Half an image a minute is not zero."""
+    assert "0.5 images per minute" in render_text(summary(ok(1)))

@@ -152,3 +152,13 @@ def test_every_event_is_understood(clock: ManualClock) -> None:
     for event in every_event():
         tally(event)
     assert (tally.jobs, tally.done) == (10, 1)
+
+
+def test_fewer_at_once_does_not_hide_a_wait(tally: Tally, clock: ManualClock) -> None:
+    """A 429 drains a lane and shrinks it; how long it waits is what a person wants to know."""
+    tally(LaneChanged("first", "waiting", "429", until=clock.wall() + 34))
+    tally(LaneChanged("first", "shrunk", "at most 2 at once now, of 4"))
+    assert tally.lanes["first"].state == "waiting"
+    clock.now += 35
+    tally(LaneChanged("first", "shrunk", "at most 1 at once now, of 4"))
+    assert (tally.lanes["first"].state, tally.lanes["first"].until) == ("shrunk", None)

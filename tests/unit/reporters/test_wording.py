@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
+
 import pytest
 
-from nanobatch.reporters.wording import count, duration, images, money, safe
+from nanobatch.reporters.wording import count, duration, images, money, rate, safe
 from tests.moments import HOSTILE, obeyed
 
 
@@ -73,3 +76,27 @@ def test_durations_never_show_sixty_of_anything(seconds: float | None, shown: st
 def test_counts_are_grouped_and_one_is_singular() -> None:
     """12,345 images, 1 image, 0 images."""
     assert [count(12345), images(1), images(0), images(12345)] == ["12,345", "1 image", "0 images", "12,345 images"]
+
+
+def test_no_invisible_sign_is_left() -> None:
+    """Of all of Unicode: no control, no format sign, no line or paragraph break, no half character.
+
+    Format signs that have a shape of their own (the Arabic and Kaithi number signs, musical and shorthand signs,
+    hieroglyph joiners) are letters to a terminal.
+    """
+    shaped = re.compile(
+        "[\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd\U00013430-\U0001343f"
+        "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a]"
+    )
+    every = [chr(code) for code in range(0x110000)]
+    bad = [char for char in every if unicodedata.category(char) in ("Cc", "Cf", "Zl", "Zp", "Cs")]
+    assert len(bad) > 2000
+    assert [hex(ord(char)) for char in bad if not shaped.match(char) and safe(char) == char] == []
+
+
+@pytest.mark.parametrize(
+    ("per_minute", "shown"), [(0.04, "0.0"), (0.4, "0.4"), (9.94, "9.9"), (9.95, "10"), (30.2, "30"), (4020, "4020")]
+)
+def test_a_slow_rate_is_not_a_standstill(per_minute: float, shown: str) -> None:
+    """Below ten a minute one decimal says more than none."""
+    assert rate(per_minute) == shown

@@ -59,17 +59,15 @@ def test_the_words_are_really_drawn() -> None:
     """Letters cover a good part of the image, and more words change it."""
     image = opened(draw(Drawing("MOON", 400, 400, "png"))).convert("RGB")
     background, ink = colours(Drawing("MOON", 1, 1).digest, 0)
-    pixels = [pixel for _, pixel in sorted((image.getcolors(maxcolors=1 << 24) or [])[:])]
-    assert background in pixels
-    assert ink in pixels
-    inked = sum(count for count, pixel in (image.getcolors(maxcolors=1 << 24) or []) if pixel == ink)
-    assert 0.01 < inked / (400 * 400) < 0.5
+    counts: dict[object, int] = {pixel: count for count, pixel in image.getcolors(maxcolors=1 << 24) or []}
+    assert 0.5 < counts[background] / (400 * 400) < 0.99
+    assert 0.01 < counts[ink] / (400 * 400) < 0.5
 
 
 @given(st.binary(min_size=4, max_size=32), st.integers(0, 20))
 def test_words_can_be_read(digest: bytes, variant: int) -> None:
-    """Ink and background differ by at least what WCAG asks of normal text."""
-    assert contrast(*colours(digest, variant)) >= 4.3
+    """Ink and background differ by what WCAG asks of normal text, whatever the hash."""
+    assert contrast(*colours(digest, variant)) >= 4.5
 
 
 @pytest.mark.parametrize(
