@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from nanobatch.model import SIZES
 
@@ -119,7 +119,7 @@ def zone(value: Any) -> str:
     """Accept the name of a time zone."""
     try:
         return ZoneInfo(str(value)).key
-    except (OSError, ValueError):
+    except (OSError, ValueError, ZoneInfoNotFoundError):
         raise ValueError(f"must be a time zone such as America/Los_Angeles, not {value!r}") from None
 
 

@@ -46,7 +46,7 @@ def parse(text: str, name: str) -> Document:
         raise ConfigError(f"{name}{line}: this is not valid YAML: {error.problem or error.context}") from error
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"{name}: this is not valid YAML: {str(error).splitlines()[0]}") from error
-    if node is None:
+    if node is None or (isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null"):
         return Document(name, {}, {})
     if not isinstance(node, yaml.MappingNode):
         raise ConfigError(f"{name}:{node.start_mark.line + 1}: expected keys such as 'providers:' at the top")
@@ -74,7 +74,8 @@ class _Reader:
             return [self.value(item, (*path, str(number))) for number, item in enumerate(node.value)]
         try:
             return self._scalars.construct_object(node, deep=True)
-        except (yaml.YAMLError, ValueError, OverflowError) as error:
+        except (yaml.YAMLError, ValueError, OverflowError, AttributeError, KeyError, TypeError) as error:
+            # A tag that does not fit its value makes the library fail in any of these ways.
             line = node.start_mark.line + 1
             raise ConfigError(f"{self._name}:{line}: this value cannot be read: {node.value!r:.60}") from error
 

@@ -6,6 +6,7 @@ import base64
 import contextlib
 import io
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import openai
@@ -143,7 +144,8 @@ def test_google_s_client_sees_a_spent_minute(vendor: SandboxProcess) -> None:
         client.models.generate_content(model=MODEL, contents="x", config=config())
     with google(vendor) as client, pytest.raises(genai_errors.ClientError) as caught:
         client.models.generate_content(model=MODEL, contents="x", config=config())
-    details = {detail["@type"].rpartition(".")[2]: detail for detail in caught.value.details["error"]["details"]}
+    body: Any = caught.value.details
+    details = {detail["@type"].rpartition(".")[2]: detail for detail in body["error"]["details"]}
     assert "PerMinute" in details["QuotaFailure"]["violations"][0]["quotaId"]
     assert 0 < float(details["RetryInfo"]["retryDelay"].removesuffix("s")) <= 60
     assert "Please retry in" in str(caught.value.message)

@@ -1,0 +1,133 @@
+"""What a provider sells under a model's name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from nanobatch.catalog import Offer, Terms, load_catalog, offer_for
+from nanobatch.errors import ConfigError
+from nanobatch.model import Usage
+
+CATALOG = load_catalog()
+
+
+def terms(provider: str, **more: Any) -> Terms:
+    return Terms(provider, CATALOG.providers.get(provider), **more)
+
+
+def offer(provider: str, model: str, **more: Any) -> Offer:
+    return offer_for(terms(provider, **more), model, CATALOG)
+
+
+@pytest.mark.parametrize(
+    ("model", "wire", "warned"),
+    [
+        ("nano-banana-pro", "gemini-3-pro-image", False),
+        ("gemini-3-pro-image", "gemini-3-pro-image", False),
+        ("gemini-3-pro-image-preview", "gemini-3-pro-image", True),
+        ("nano-banana-2", "gemini-nano-banana-2.1", True),
+        ("nano-banana", "gemini-nano-banana-2.1", True),
+    ],
+)
+def test_where_the_vendor_retired_an_id_its_successor_is_used(model: str, wire: str, warned: bool) -> None:
+    """Google resolves what it has shut down, and says so."""
+    found = offer("google", model)
+    assert (found.wire_model, found.warning is not None) == (wire, warned)
+
+
+@pytest.mark.parametrize("relay", ["laozhang", "apiyi"])
+@pytest.mark.parametrize("model", ["gemini-3-pro-image-preview", "gemini-2.5-flash-image", "gemini-3.1-flash-image"])
+def test_where_a_relay_still_sells_it_an_id_stays(relay: str, model: str) -> None:
+    """A relay gets the id that was asked for, without a warning."""
+    found = offer(relay, model)
+    assert (found.wire_model, found.warning) == (model, None)
+
+
+def test_a_model_that_is_not_sold_names_what_is() -> None:
+    """The error suggests the nearest name, or lists a few."""
+    with pytest.raises(ConfigError, match="did you mean 'nano-banana-pro'"):
+        offer("google", "nano-banana-por")
+    with pytest.raises(
+        ConfigError, match=r"openai is not known to sell 'nano-banana-pro'.*gpt-image-2.*openai\.prices"
+    ):
+        offer("openai", "nano-banana-pro")
+
+
+def test_an_unknown_model_is_fine_with_a_price() -> None:
+    """A model of tomorrow works as soon as the user says what it costs."""
+    found = offer("google", "gemini-9-image", prices={"1K": 0.5})
+    assert (found.wire_model, found.price_usd("1K"), found.warning) == ("gemini-9-image", 0.5, None)
+
+
+def test_the_users_own_names_win() -> None:
+    """`models:` maps our name to theirs, at known providers too."""
+    assert offer("google", "nano-banana-pro", models={"nano-banana-pro": "tuned-1"}).wire_model == "tuned-1"
+    assert offer("relay", "nano-banana-pro", models={"nano-banana-pro": "nbp"}, prices={"1K": 1}).wire_model == "nbp"
+    with pytest.raises(ConfigError, match="relay has no model 'x'"):
+        offer("relay", "x", models={"nano-banana-pro": "nbp"})
+
+
+def test_a_custom_provider_takes_any_name() -> None:
+    """Our names become the vendor's id; others go as they are."""
+    assert offer("relay", "nano-banana-pro").wire_model == "gemini-3-pro-image"
+    assert offer("relay", "gemini-3-pro-image-preview").wire_model == "gemini-3-pro-image-preview"
+    assert offer("relay", "flux-9").wire_model == "flux-9"
+
+
+def refusal(found: Offer, **asked: Any) -> str | None:
+    return found.refuses(**{"size": "1K", "aspect_ratio": None, "seed": None, "references": (), **asked})
+
+
+def test_what_a_model_cannot_do_is_refused_before_sending() -> None:
+    """Size, ratio, seed and references are checked against the model, in one sentence."""
+    pro, gpt = offer("google", "nano-banana-pro"), offer("openai", "gpt-image-2")
+    assert refusal(pro) is None
+    assert refusal(pro, size="4K", aspect_ratio="21:9", seed=1) is None
+    assert "no size 512" in (refusal(pro, size="512") or "")
+    assert "no aspect ratio 1:8" in (refusal(pro, aspect_ratio="1:8") or "")
+    assert "takes no seed" in (refusal(gpt, seed=1) or "")
+    assert "reference images" in (refusal(pro, references=("x",)) or "")
+
+
+def test_an_unknown_price_is_not_free() -> None:
+    """Without a price the offer is refused, and the sentence says where to set it."""
+    assert "providers.relay.prices" in (refusal(offer("relay", "nano-banana-pro")) or "")
+    assert "providers.openai.prices" in (refusal(offer("openai", "gpt-image-2"), size="2K") or "")
+    assert "price of nano-banana-pro at 4K" in (
+        refusal(offer("relay", "nano-banana-pro", prices={"1K": 1}), size="4K") or ""
+    )
+
+
+def test_prices_by_size_and_the_worst_of_them() -> None:
+    """The table's price, the user's instead of it, and what thinking may add."""
+    pro = offer("google", "nano-banana-pro")
+    assert (pro.price_usd("1K"), pro.price_usd("4K"), pro.price_usd(None)) == (0.134, 0.24, 0.134)
+    assert pro.worst_price_usd("1K") == pytest.approx(0.1675)
+    own = offer("google", "nano-banana-pro", prices={"1K": 0.05})
+    assert (own.price_usd("1K"), own.worst_price_usd("1K"), own.price_usd("2K")) == (0.05, 0.05, None)
+
+
+def test_tokens_decide_where_they_are_billed() -> None:
+    """Pro at 1K: 1,120 image tokens at $120 a million are $0.1344, and text and prompt come on top."""
+    pro = offer("google", "nano-banana-pro")
+    usage = Usage(input_tokens=22, text_tokens=275, image_tokens=1120)
+    assert pro.usage_cost_usd(usage) == pytest.approx(0.1344 + 275 * 12e-6 + 22 * 2e-6)
+    assert pro.usage_cost_usd(Usage(input_tokens=22)) is None
+    assert offer("google", "nano-banana-pro", prices={"1K": 0.05}).usage_cost_usd(usage) is None
+    assert offer("laozhang", "nano-banana-pro").usage_cost_usd(usage) is None
+    assert offer("laozhang", "nano-banana-pro").usage_cost_usd(Usage(cost_usd=0.08)) == 0.08
+
+
+def test_pixels_follow_from_size_and_ratio() -> None:
+    """Documented pixels times one half, one, two or four; unknown models promise nothing."""
+    pro = offer("google", "nano-banana-pro")
+    assert (pro.pixels("2K", "16:9"), pro.pixels("1K", None), pro.pixels("4K", "1:1")) == (
+        (2752, 1536),
+        (1024, 1024),
+        (4096, 4096),
+    )
+    assert offer("relay", "flux-9").pixels("1K", "1:1") is None
+    assert (pro.takes_size, offer("apiyi", "nano-banana").takes_size) == (True, False)
+    assert (pro.latency_seconds("1K"), offer("relay", "flux-9").latency_seconds("1K")) == (22, None)
