@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 
-def sandbox(
+def sandbox(  # noqa: PLR0913 - one parameter per option
     *,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 picks a free one.")] = 8787,
     books: Annotated[Path | None, typer.Option(help="Write every billable creation to this file.")] = None,
