@@ -1,16 +1,39 @@
 """What a provider is: a synchronous generator that asks for requests and returns an answer.
 
-It is free of async, retries, HTTP libraries and files, so a test drives it like a function:
+It is free of async, retries, HTTP libraries and files, so a test drives it like a function. A format that answers at
+once yields once. A format with tasks yields the order, then polls, then the download:
 
-    exchange = provider.exchange(Order("a red fox", "some-model"))
-    request = next(exchange)                       # what it wants to send
-    try:
-        exchange.send(Response(200, {}, json={...}))   # what came back; a Blob stands where a long base64 string stood
-    except StopIteration as done:
-        answer = done.value                        # the image, or one of the leaves of ExchangeError was raised
+>>> from nanobatch.errors import ServerFault
+>>> from nanobatch.model import FREE, Answer, Order, Picture, Request, Response
+>>> def fault(response):
+...     if response.status == 200:
+...         return None
+...     return ServerFault(f"the provider failed with HTTP {response.status}", http_status=response.status)
+>>> def exchange(order):
+...     response = yield Request("POST", "/tasks", json={"model": order.model, "prompt": order.prompt})
+...     if (error := fault(response)) is not None:
+...         raise error
+...     task = response.json["id"]
+...     while response.json["state"] != "done":
+...         response = yield Request("GET", f"/tasks/{task}", cost=FREE, delay_seconds=2.0, repeatable=True)
+...     found = yield Request("GET", response.json["url"], cost=FREE, repeatable=True, download=True)
+...     return Answer(Picture(found.blob))
 
-A format that answers at once yields once. A format with tasks yields the submission, then polls (`cost=FREE`,
-`delay_seconds`, `repeatable=True`), then the download (`download=True`, `repeatable=True`).
+`repeatable` and `FREE` say that sending it again buys nothing; a `download` is sent without the key. The first request
+is the order: it is sent once. To drive it, send each response and take the next request, until it returns:
+
+>>> conversation = exchange(Order("a red fox", "some-model"))
+>>> next(conversation).json
+{'model': 'some-model', 'prompt': 'a red fox'}
+>>> conversation.send(Response(200, {}, json={"id": "7", "state": "waiting"})).path
+'/tasks/7'
+>>> conversation.send(Response(200, {}, json={"id": "7", "state": "done", "url": "https://cdn.example/7.png"})).download
+True
+
+Two rules for whatever an answer may hold. The generator ends in an `Answer` or in a leaf of `ExchangeError`, never in
+another exception: `nanobatch.providers.reading` follows JSON that nobody promised. And no sentence of an error holds a
+key or a signed link: `nanobatch.providers.sentences.clean` takes them out. Statuses and codes that mean the same
+everywhere are read by `nanobatch.providers.statuses.plain_fault`.
 """
 
 from __future__ import annotations
@@ -22,6 +45,8 @@ from nanobatch.errors import ExchangeError
 from nanobatch.model import Answer, Order, Request, Response
 
 Exchange: TypeAlias = Generator[Request, Response, Answer]
+
+CHARACTERS_PER_TOKEN = 4  # English; other scripts need more tokens, which the quota's own counting corrects
 
 
 class Provider(Protocol):
@@ -38,3 +63,8 @@ class Provider(Protocol):
     def fault(self, response: Response) -> ExchangeError | None:
         """Read the vendor's quirks: what an answer that is no success means, or None for a success."""
         ...
+
+
+def estimated_tokens(prompt: str) -> int:
+    """Estimate what a prompt takes from a quota of tokens per minute; never nothing."""
+    return max(1, len(prompt) // CHARACTERS_PER_TOKEN)

@@ -1,51 +1,62 @@
 """Gemini's generateContent, at Google and at the relays that speak it.
 
 Facts: https://ai.google.dev/gemini-api/docs/image-generation, the types of google-genai 3.3.0, and recorded answers.
-The last image that is not marked as a thought is the picture; images before it are drafts, each billed.
+The last image that is not marked as a thought is the picture; images before it are drafts, each billed. A
+`thoughtSignature` beside an image does not make it a thought.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
-from nanobatch.errors import AccountStopped, ExchangeError, NoImage, Refused, Rejected, ServerFault
-from nanobatch.model import FREE, Answer, Blob, Cost, Order, Picture, Request, Response, Usage
-from nanobatch.providers.base import Exchange
+from nanobatch.errors import AccountStopped, ExchangeError, NoImage, Refused, Rejected
+from nanobatch.model import Answer, Blob, Cost, Order, Picture, Request, Usage
+from nanobatch.providers.base import Exchange, estimated_tokens
 from nanobatch.providers.gemini_faults import fault
-from nanobatch.providers.reading import clean, count, image_data, items, node, page_title, words
+from nanobatch.providers.links import download, link_of
+from nanobatch.providers.reading import OK, body_of, count, image_data, items, node, words
+from nanobatch.providers.sentences import clean, said, short_name
 
 __all__ = ["exchange", "fault"]
 
-_CHARACTERS_PER_TOKEN = 4
 _REFUSALS = frozenset({
     "SAFETY", "IMAGE_SAFETY", "PROHIBITED_CONTENT", "IMAGE_PROHIBITED_CONTENT", "BLOCKLIST", "SPII", "RECITATION",
     "IMAGE_RECITATION", "LANGUAGE", "MODEL_ARMOR", "JAILBREAK",
 })  # fmt: skip
+_NOT_BILLED = frozenset({"NO_IMAGE", "IMAGE_OTHER", "OTHER"})  # "You will not be charged", says their finishMessage
+_GENERATION_KEYS = frozenset({
+    "responseModalities", "imageConfig", "thinkingConfig", "mediaResolution", "temperature", "topP", "topK", "seed",
+    "maxOutputTokens", "stopSequences", "candidateCount",
+})  # fmt: skip
 
 
 def exchange(order: Order) -> Exchange:
-    """Ask for one image. `order.options` are merged into the body, key by key."""
+    """Ask for one image.
+
+    `order.options` are merged into the body key by key, spelt as the wire spells them: `safetySettings`, `serviceTier`
+    or `generationConfig: {...}`. What belongs into generationConfig may also stand by itself: `thinkingConfig`,
+    `temperature` and so on.
+    """
     response = yield Request(
         "POST",
-        f"/models/{order.model}:generateContent",
+        f"/models/{quote(order.model, safe='/:@')}:generateContent",
         json=_body(order),
-        cost=Cost(tokens=max(1, len(order.prompt) // _CHARACTERS_PER_TOKEN)),
+        cost=Cost(tokens=estimated_tokens(order.prompt)),
     )
-    if (error := fault(response)) is not None:
-        raise error
-    if not isinstance(response.json, Mapping):
-        what = page_title(response.text) if response.text is not None else "JSON of another shape"
-        raise ServerFault(f"the answer is {what}", http_status=response.status)
-    images, links = _images(response.json)
-    usage, model = _usage(response.json), words(node(response.json, "modelVersion")) or None
+    body = body_of(response)
+    images, links = _images(body) if response.status in OK else ([], [])
+    if not images and not links and (error := fault(response)) is not None:
+        raise error  # an image that came beside an error was paid, and is kept
+    usage, model = _usage(body), short_name(node(body, "modelVersion")) or None
     if images:
         picture = next((image for image, thought in reversed(images) if not thought), images[-1][0])
         drafts = tuple(image for image, _ in images if image is not picture)
         return Answer(picture, drafts, usage, model)
     if links:
-        return Answer(Picture((yield from _download(links[-1]))), usage=usage, model=model)
-    raise _no_image(response)
+        return Answer(Picture((yield from download(links[-1]))), usage=usage, model=model)
+    raise _no_image(body, response.status)
 
 
 def _body(order: Order) -> dict[str, Any]:
@@ -61,87 +72,88 @@ def _body(order: Order) -> dict[str, Any]:
     if order.seed is not None:
         config["seed"] = order.seed
     body = {"contents": [{"role": "user", "parts": [{"text": order.prompt}]}], "generationConfig": config}
-    return _merged(body, order.options)
+    own = {key: value for key, value in order.options.items() if key in _GENERATION_KEYS}
+    return _merged(
+        _merged(body, {"generationConfig": own}),
+        {key: value for key, value in order.options.items() if key not in own},
+    )
 
 
-def _merged(base: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+def _merged(base: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a new mapping in which objects are merged and everything else is replaced."""
+    merged = dict(base)
     for key, value in more.items():
-        inner = base.get(key)
-        base[key] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, Mapping) else value
-    return base
+        inner = merged.get(key)
+        if isinstance(inner, Mapping) and isinstance(value, Mapping):
+            merged[key] = _merged(inner, value)
+        else:
+            merged[key] = value
+    return merged
 
 
-def _images(body: Mapping[str, Any]) -> tuple[list[tuple[Picture, bool]], list[str]]:
+def _images(body: Any) -> tuple[list[tuple[Picture, bool]], list[str]]:
     """Return the images with whether each is a thought, and links to images."""
     images: list[tuple[Picture, bool]] = []
     links: list[str] = []
-    for part in items(node(body, "candidates", 0, "content", "parts")):
-        data = image_data(node(part, "inlineData", "data"))
-        mime = words(node(part, "inlineData", "mimeType"))
-        if data is not None and (not mime or mime.startswith("image/") or isinstance(data, Blob)):
-            images.append((Picture(data, mime or None), node(part, "thought") is True))
-        link = words(node(part, "fileData", "fileUri"))
-        if link.startswith(("https://", "http://")):
-            links.append(link)
+    for candidate in items(node(body, "candidates")):
+        for part in items(node(candidate, "content", "parts")):
+            data = image_data(node(part, "inlineData", "data"))
+            mime = short_name(node(part, "inlineData", "mimeType"))
+            link = link_of(node(part, "fileData", "fileUri")) or link_of(data)
+            if link is not None:
+                links.append(link)
+            elif data is not None and (isinstance(data, Blob) or not mime or mime.lower().startswith("image/")):
+                images.append((Picture(data, mime or None), node(part, "thought") is True))
     return images, links
 
 
-def _download(link: str) -> Generator[Request, Response, Blob]:
-    response = yield Request("GET", link, cost=FREE, repeatable=True, download=True)
-    if response.blob is None:
-        raise ServerFault(f"the result could not be downloaded: HTTP {response.status}", http_status=response.status)
-    return response.blob
-
-
-def _usage(body: Mapping[str, Any]) -> Usage | None:
+def _usage(body: Any) -> Usage | None:
     """Read the tokens. Details cover the image alone; what is beyond them is text, billed as such."""
     usage = node(body, "usageMetadata")
     if not isinstance(usage, Mapping) or not usage:
         return None
-    details = [
+    found = [
         count(node(detail, "tokenCount"))
         for detail in items(node(usage, "candidatesTokensDetails"))
         if words(node(detail, "modality")).upper() == "IMAGE"
     ]
-    image = sum(tokens for tokens in details if tokens is not None) if any(details) else None
+    image = sum(tokens or 0 for tokens in found) or None
     produced, thoughts = count(node(usage, "candidatesTokenCount")), count(node(usage, "thoughtsTokenCount"))
     text = None
-    if image is not None:
+    if image is not None and (produced is not None or thoughts is not None):
         text = max(0, (produced or 0) - image) + (thoughts or 0)
     return Usage(input_tokens=count(node(usage, "promptTokenCount")), text_tokens=text, image_tokens=image)
 
 
-def _no_image(response: Response) -> ExchangeError:
-    """Say why a 200 holds no image. The finish reason stands on the candidate; Google does not bill blocked images."""
-    body, status = response.json, response.status
-    blocked = words(node(body, "promptFeedback", "blockReason"))
+def _no_image(body: Any, status: int) -> ExchangeError:
+    """Say why a 200 holds no image. The reason stands on the candidate, not in its content.
+
+    Google does not bill blocked images. Whether words instead of an image are billed, and as what, nobody tells:
+    Google bills the tokens, some relays the whole image.
+    """
+    blocked = short_name(node(body, "promptFeedback", "blockReason"))
     if blocked:
         why = clean(words(node(body, "promptFeedback", "blockReasonMessage")))
-        return Refused(f"the provider blocked the prompt ({blocked}){_said(why)}", http_status=status)
-    reason = words(node(body, "candidates", 0, "finishReason"))
+        return Refused(f"the provider blocked the prompt ({blocked}){said(why)}", http_status=status)
+    reason = short_name(node(body, "candidates", 0, "finishReason"))
     why = clean(words(node(body, "candidates", 0, "finishMessage")) or _text(body))
+    if not reason and not why:
+        return NoImage("the answer holds no image and no reason", http_status=status)
+    because = f"{f' ({reason})' if reason else ''}{said(why)}"
     if reason in _REFUSALS:
-        return Refused(f"the provider's content rules forbid this image ({reason}){_said(why)}", http_status=status)
+        return Refused(f"the provider's content rules forbid this image{because}", http_status=status)
     if reason == "PUP_LIMITED_DISABLED":
-        return AccountStopped(f"the account may not generate ({reason}){_said(why)}", http_status=status)
+        return AccountStopped(f"the account may not generate images{because}", http_status=status)
     if reason == "MAX_TOKENS":
-        return Rejected(
-            "the answer ended before the image (MAX_TOKENS); raise or remove maxOutputTokens", http_status=status
-        )
-    if not reason:
-        return NoImage("the answer holds no candidate and no reason", http_status=status)
-    text_only = reason == "STOP" and bool(why)
+        happened = "the answer ended before the image (MAX_TOKENS); raise or remove maxOutputTokens"
+        return Rejected(happened, http_status=status, billed=None)
     return NoImage(
-        f"the model answered without an image ({reason}){_said(why)}",
+        f"the model answered without an image{because}",
         http_status=status,
-        billed=None if text_only else False,
+        billed=False if reason in _NOT_BILLED else None,
     )
 
 
 def _text(body: Any) -> str:
     parts = items(node(body, "candidates", 0, "content", "parts"))
     return " ".join(words(node(part, "text")) for part in parts if node(part, "thought") is not True).strip()
-
-
-def _said(why: str) -> str:
-    return f": {why}" if why else ""

@@ -6,73 +6,68 @@ Images come as base64 or as links that expire, so a link is followed at once.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Generator, Mapping
-from dataclasses import replace
+from collections.abc import Generator
 from typing import Any
 
-from nanobatch.errors import AccountStopped, ExchangeError, ModelGone, NoImage, QuotaSpent, Refused, ServerFault
-from nanobatch.model import FREE, Answer, Blob, Order, Picture, Request, Response, Usage
-from nanobatch.providers.base import Exchange
-from nanobatch.providers.reading import clean, count, error_object, image_data, items, node, page_title, words
-from nanobatch.providers.statuses import by_status
+from nanobatch.errors import DecodeError, ExchangeError, ModelGone, NoImage
+from nanobatch.model import Answer, Blob, Cost, Order, Picture, Request, Response, Usage
+from nanobatch.providers.base import Exchange, estimated_tokens
+from nanobatch.providers.links import download, link_of
+from nanobatch.providers.quotas import by_quota
+from nanobatch.providers.reading import (
+    OK,
+    body_of,
+    count,
+    error_object,
+    error_status,
+    image_data,
+    items,
+    money,
+    node,
+    words,
+)
+from nanobatch.providers.sentences import said, short_name
+from nanobatch.providers.statuses import by_code, plain_fault, sentence_of
 
-_OK = range(200, 300)
-_REFUSALS = frozenset({"moderation_blocked", "content_policy_violation", "content_filter"})
-_NO_MONEY = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
-_PER_DAY = re.compile(r"(?i)per day|/day|/1d\b")
-_ZERO = re.compile(r"(?i)limit:\s*0\b")
+_UNKNOWN_PARAMETER = frozenset({"unknown_parameter", "unsupported_parameter", ""})
 
 
 def exchange(order: Order) -> Exchange:
-    """Ask for one image. `order.options` (quality, output_format ...) are added to the body."""
+    """Ask for one image. `order.options` (quality, output_format ...) are added to the body.
+
+    `response_format` is sent only where the options hold it: gpt-image models refuse it, some servers need it. A 400
+    that names it is answered by the same request without it, once; it takes a second piece of the quota.
+    """
     body = _body(order)
-    response = yield Request("POST", "/images/generations", json=body)
-    if _dislikes(response, "response_format") and "response_format" in body:
-        del body["response_format"]  # gpt-image models refuse it, other servers need it
-        response = yield Request("POST", "/images/generations", json=body)
-    if (error := fault(response)) is not None:
+    response = yield _request(order, body)
+    if "response_format" in body and _refuses_response_format(response):
+        response = yield _request(order, {key: value for key, value in body.items() if key != "response_format"})
+    answer = body_of(response)
+    entries = items(node(answer, "data")) if response.status in OK else []
+    pictures = [picture for entry in entries if (picture := _picture(entry)) is not None]
+    if not pictures and (error := fault(response)) is not None:
         raise error
-    found = items(node(response.json, "data"))
-    if not isinstance(response.json, Mapping) or (not found and response.text is not None):
-        what = page_title(response.text) if response.text is not None else "JSON of another shape"
-        raise ServerFault(f"the answer is {what}", http_status=response.status)
-    pictures = []
-    for item in found:
-        picture = yield from _picture(item)
-        if picture is not None:
-            pictures.append(picture)
-    if not pictures:
-        raise NoImage("the answer holds no image", http_status=response.status, billed=None if found else False)
-    return Answer(pictures[0], tuple(pictures[1:]), _usage(response.json), words(node(response.json, "model")) or None)
+    if pictures:
+        picture, *drafts = pictures
+    else:
+        picture, drafts = (yield from _followed(entries, response.status)), []
+    return Answer(picture, tuple(drafts), _usage(answer), short_name(node(answer, "model")) or None)
 
 
 def fault(response: Response) -> ExchangeError | None:
-    """Classify an answer, also an error that came inside a 200. `error.code` may be a word, a number or null."""
+    """Classify an answer, also an error that came inside a 200. None for one that may hold an image."""
     error = error_object(response)
     if error is None:
-        if response.status in _OK:
-            return None
-        return by_status(response, page_title(response.text) if response.text is not None else "")
-    status = response.status
-    if status in _OK:
-        status = count(node(error, "code")) or 500
-        status = status if status >= 400 else 500
-    message = clean(words(node(error, "message")))
-    code, kind = words(node(error, "code")), words(node(error, "type"))
-    if code in _REFUSALS:
-        return Refused(f"the provider's content rules forbid this image: {message}", http_status=status)
-    if code in _NO_MONEY or kind in _NO_MONEY:
-        return AccountStopped(f"the account has no credit: {message}", http_status=status)
-    if code == "invalid_api_key":
-        return AccountStopped(f"the provider does not accept the key: {message}", http_status=status)
-    if code == "model_not_found":
-        return ModelGone(f"the provider does not have this model: {message}", http_status=status)
-    if status == 429 and _ZERO.search(message):
-        return AccountStopped(f"this account has no quota for the model: {message}", http_status=status)
-    if status == 429 and _PER_DAY.search(message):
-        return QuotaSpent(f"today's quota is spent: {message}", http_status=status)
-    return by_status(replace(response, status=status), message)
+        return plain_fault(response)
+    status, sentence = error_status(response, error), sentence_of(response)
+    known = by_code(error, status=status, sentence=sentence)
+    if known is not None:
+        return known
+    if words(node(error, "code")) == "rate_limit_exceeded":
+        return by_quota(response, status=status, sentence=sentence)
+    if status == 400 and words(node(error, "param")) == "model":
+        return ModelGone(f"the provider does not have this model{said(sentence)}", http_status=status)
+    return plain_fault(response)
 
 
 def _body(order: Order) -> dict[str, Any]:
@@ -84,44 +79,68 @@ def _body(order: Order) -> dict[str, Any]:
     return body | dict(order.options)
 
 
-def _dislikes(response: Response, field: str) -> bool:
-    error = error_object(response) or {}
-    named = words(node(error, "param")) == field or f"'{field}'" in words(node(error, "message"))
-    return (
-        response.status == 400
-        and named
-        and words(node(error, "code")) in {"unknown_parameter", "unsupported_parameter", ""}
+def _request(order: Order, body: dict[str, Any]) -> Request:
+    return Request("POST", "/images/generations", json=body, cost=Cost(tokens=estimated_tokens(order.prompt)))
+
+
+def _refuses_response_format(response: Response) -> bool:
+    error = error_object(response)
+    if response.status != 400 or error is None or words(node(error, "code")) not in _UNKNOWN_PARAMETER:
+        return False
+    return words(node(error, "param")) == "response_format" or "response_format" in words(node(error, "message"))
+
+
+def _picture(entry: Any) -> Picture | None:
+    """Return the picture that one entry of the answer holds; a `url` may be a data: URI."""
+    data = image_data(node(entry, "b64_json"))
+    if data is None and (isinstance(link := node(entry, "url"), Blob) or words(link)[:5].lower() == "data:"):
+        data = link
+    return None if data is None or link_of(data) else Picture(data, _mime(entry))
+
+
+def _followed(entries: list[Any], status: int) -> Generator[Request, Response, Picture]:
+    """Return the picture behind the first link.
+
+    Raises:
+        DecodeError: Something stands where a link should, and cannot be followed.
+        NoImage: The answer is empty.
+    """
+    for entry in entries:
+        link = link_of(node(entry, "url")) or link_of(node(entry, "b64_json"))
+        if link is not None:
+            return Picture((yield from download(link)), _mime(entry))
+    if any(words(node(entry, "url")) for entry in entries):
+        raise DecodeError("the answer's link to the image is not an http(s) address", http_status=status)
+    raise NoImage("the answer holds no image", http_status=status, billed=None if entries else False)
+
+
+def _mime(entry: Any) -> str | None:
+    return short_name(node(entry, "media_type")) or short_name(node(entry, "mime_type")) or None
+
+
+def _usage(answer: Any) -> Usage | None:
+    """Read the tokens, as OpenAI names them or as chat completions do (OpenRouter), or the price itself."""
+    usage = node(answer, "usage")
+    if not isinstance(usage, dict) or not usage:
+        return None
+    output, image, text = (
+        _first_count(usage, ("output_tokens",), ("completion_tokens",)),
+        _first_count(usage, *_details("image_tokens")),
+        _first_count(usage, *_details("text_tokens")),
     )
-
-
-def _picture(item: Any) -> Generator[Request, Response, Picture | None]:
-    """Return the picture of one entry, following its link where it has one."""
-    mime = words(node(item, "media_type")) or words(node(item, "mime_type")) or None
-    data = image_data(node(item, "b64_json"))
-    if data is not None:
-        return Picture(data, mime)
-    link = node(item, "url")
-    if isinstance(link, Blob) or words(link).startswith("data:"):
-        return Picture(link, mime)
-    if not words(link).startswith(("https://", "http://")):
-        return None
-    response = yield Request("GET", words(link), cost=FREE, repeatable=True, download=True)
-    if response.blob is None:
-        raise ServerFault(f"the result could not be downloaded: HTTP {response.status}", http_status=response.status)
-    return Picture(response.blob, mime)
-
-
-def _usage(body: Mapping[str, Any]) -> Usage | None:
-    usage = node(body, "usage")
-    if not isinstance(usage, Mapping):
-        return None
-    output = count(node(usage, "output_tokens"))
-    image = count(node(usage, "output_tokens_details", "image_tokens"))
-    text = count(node(usage, "output_tokens_details", "text_tokens"))
-    cost = node(usage, "cost")
+    if text is None and output is not None and image is not None:
+        text = max(0, output - image)
     return Usage(
-        input_tokens=count(node(usage, "input_tokens")),
-        text_tokens=text if text is not None else (max(0, output - image) if output is not None and image else None),
-        image_tokens=image if image is not None else output,
-        cost_usd=float(cost) if isinstance(cost, int | float) and not isinstance(cost, bool) and cost >= 0 else None,
+        input_tokens=_first_count(usage, ("input_tokens",), ("prompt_tokens",)),
+        text_tokens=text,
+        image_tokens=output if image is None else image,  # without details all of the output is the image
+        cost_usd=money(node(usage, "cost")),
     )
+
+
+def _details(name: str) -> tuple[tuple[str, str], ...]:
+    return ("output_tokens_details", name), ("completion_tokens_details", name)
+
+
+def _first_count(usage: dict[str, Any], *paths: tuple[str, ...]) -> int | None:
+    return next((found for path in paths if (found := count(node(usage, *path))) is not None), None)

@@ -1,27 +1,29 @@
-"""Reads answers that nobody promised: JSON of any shape, error texts in any wrapping, times in any unit."""
+"""Reads answers that nobody promised: JSON of any shape, errors in any wrapping, times in any unit."""
 
 from __future__ import annotations
 
 import email.utils
 import functools
 import re
-import time
 from collections.abc import Mapping
 from typing import Any
 
 from nanobatch.model import Blob, Response
 
-LONGEST_MESSAGE = 300
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]+")
-_SECRETS = (
-    (re.compile(r"\b(?:sk|pk|rk)-[A-Za-z0-9_\-*]{6,}"), "***"),
-    (re.compile(r"\bAIza[A-Za-z0-9_\-]{10,}"), "***"),
-    (
-        re.compile(r"(?i)\b(bearer|key|token|api[_-]?key|authorization)(\s*[:=]\s*|\s+)(?=\S*\d)[A-Za-z0-9._\-]{8,}"),
-        r"\1 ***",
-    ),
-    (re.compile(r"(https?://[^\s?\"']+)\?[^\s\"']+"), r"\1?***"),
+OK = range(200, 300)
+MOST_TOKENS = 10**12  # more is no count of tokens, and would not fit the arithmetic of prices
+LONGEST_WISH_SECONDS = 7 * 86_400.0  # more is no wait but a moment in the wrong field
+_RPC_STATUSES = {
+    "INVALID_ARGUMENT": 400, "FAILED_PRECONDITION": 400, "UNAUTHENTICATED": 401, "PERMISSION_DENIED": 403,
+    "NOT_FOUND": 404, "RESOURCE_EXHAUSTED": 429, "UNAVAILABLE": 503, "DEADLINE_EXCEEDED": 504,
+}  # fmt: skip
+_SPOKEN = re.compile(
+    r"(?i)\b(?:re)?try(?:ing)?(?: again)? (?:in|after) "
+    r"((?:\d{1,9}(?:\.\d{1,12})? ?(?:milliseconds?|ms|seconds?|minutes?|hours?|secs?|mins?|[hms])\b ?)+"
+    r"|(?:\d{1,9}h)?(?:\d{1,9}m)?\d{1,9}(?:\.\d{1,12})?s)"
 )
+_SPOKEN_PIECE = re.compile(r"(?i)(\d+(?:\.\d+)?) ?(ms|milli|h|m|s)")
+_UNIT_SECONDS = {"ms": 0.001, "milli": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def node(value: Any, *path: str | int) -> Any:
@@ -52,13 +54,18 @@ def words(value: Any) -> str:
 
 def count(value: Any) -> int | None:
     """Return a count of tokens: a whole number, also one written as a string."""
-    if isinstance(value, bool) or not isinstance(value, int | str):
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < len(str(MOST_TOKENS)):
+        return int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
         return None
-    try:
-        found = int(value)
-    except ValueError:
+    return value if 0 <= value < MOST_TOKENS else None
+
+
+def money(value: Any) -> float | None:
+    """Return an amount in USD; None for what cannot be one."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return found if found >= 0 else None
+    return float(value) if 0 <= value < MOST_TOKENS else None
 
 
 def image_data(value: Any) -> Blob | str | None:
@@ -68,67 +75,75 @@ def image_data(value: Any) -> Blob | str | None:
     return value if isinstance(value, str) and value.strip() else None
 
 
-def clean(text: str) -> str:
-    """Cut a vendor's sentence to a readable length, without control characters and without anything like a key."""
-    text = _CONTROL.sub(" ", text[: 4 * LONGEST_MESSAGE]).strip()
-    for pattern, instead in _SECRETS:
-        text = pattern.sub(instead, text)
-    return text if len(text) <= LONGEST_MESSAGE else text[: LONGEST_MESSAGE - 1] + "…"
+def body_of(response: Response) -> Any:
+    """Return the JSON of an answer, out of the list of one that some gateways wrap around it."""
+    body = response.json
+    return body[0] if isinstance(body, list) and len(body) == 1 else body
 
 
 def error_object(response: Response) -> Mapping[str, Any] | None:
-    """Return the error object of an answer: `{"error": {...}}`, a list of one such object, or a bare sentence."""
-    body = response.json
-    if isinstance(body, list) and len(body) == 1:
-        body = body[0]
-    found = body.get("error") if isinstance(body, Mapping) else None
+    """Return the error of an answer as `{"message": ..., "code": ...}`, or None where it holds none.
+
+    Known wrappings: `{"error": {...}}`, a list of one of these, `{"error": "sentence"}`, and an object that is itself
+    the error: `message`, `msg` or `detail` beside an error's status or code.
+    """
+    body = body_of(response)
+    if not isinstance(body, Mapping):
+        return None
+    found = body.get("error")
     if isinstance(found, Mapping) and found:
         return found
     if isinstance(found, str) and found.strip():
-        return {"message": found}
-    if isinstance(body, Mapping) and response.status >= 400 and isinstance(body.get("message"), str):
-        return body
+        return {"message": found, "code": body.get("code"), "status": body.get("status")}
+    sentence = next((body[key] for key in ("message", "msg", "detail") if isinstance(body.get(key), str)), None)
+    if sentence is not None and (response.status not in OK or (count(body.get("code")) or 0) >= 400):
+        return {"message": sentence, "code": body.get("code"), "status": body.get("status")}
     return None
 
 
-def page_title(text: str) -> str:
-    """Say in a few words what a body that is not JSON is."""
-    if "<html" in text[:2000].lower() or text.lstrip().startswith("<"):
-        title = re.search(r"(?is)<title[^>]*>(.{1,200}?)</title>", text)
-        return f"an HTML page ({clean(title[1])})" if title and title[1].strip() else "an HTML page"
-    return f"text instead of JSON ({clean(text)[:80]})" if text.strip() else "an empty body"
-
-
-def is_page(response: Response) -> bool:
-    """Whether the body came from a proxy in between rather than from the API."""
-    return response.text is not None and response.text.lstrip().startswith("<")
+def error_status(response: Response, error: Mapping[str, Any]) -> int:
+    """Return the HTTP status that an error means. Inside a 200 its own code tells, and 500 where it has none."""
+    if response.status not in OK:
+        return response.status
+    code = count(error.get("code"))
+    if code is not None and 400 <= code < 600:
+        return code
+    return _RPC_STATUSES.get(words(error.get("status")), 500)
 
 
 def retry_after(response: Response) -> float | None:
-    """Return the wish of the headers `retry-after-ms` and `retry-after` (seconds or a date), in seconds."""
+    """Return the wish of the headers `retry-after-ms` and `retry-after` (seconds or a date), in seconds.
+
+    A date counts from the answer's own `date`, so neither clock has to be right.
+    """
     headers = response.headers
     for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         found = seconds(headers.get(name))
         if found is not None:
             return found * scale
     try:
-        date = email.utils.parsedate_to_datetime(headers.get("retry-after", ""))
-    except (TypeError, ValueError):
+        until, sent = (email.utils.parsedate_to_datetime(headers.get(name, "")) for name in ("retry-after", "date"))
+        wish = (until - sent).total_seconds()
+    except (TypeError, ValueError, OverflowError):
         return None
-    sent = headers.get("date")
-    try:
-        now = email.utils.parsedate_to_datetime(sent).timestamp() if sent else time.time()
-    except (TypeError, ValueError):
-        now = time.time()
-    return max(0.0, date.timestamp() - now)
+    return max(0.0, wish) if wish <= LONGEST_WISH_SECONDS else None
 
 
 def seconds(value: Any) -> float | None:
     """Return a duration such as 48, "48", "34.4s"; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
-    found = re.fullmatch(r"\s*(\d{1,9}(?:\.\d+)?)\s*s?\s*", str(value))
-    return float(found[1]) if found else None
+    found = re.fullmatch(r"\s*([0-9]{1,9}(?:\.[0-9]{1,12})?)\s*s?\s*", str(value))
+    return float(found[1]) if found and float(found[1]) <= LONGEST_WISH_SECONDS else None
+
+
+def spoken_seconds(sentence: str) -> float | None:
+    """Return the wait that a sentence asks for: "Please retry in 48.9s", "try again after 15 minutes", "in 6m0s"."""
+    found = _SPOKEN.search(sentence)
+    if found is None:
+        return None
+    wish = sum(float(number) * _UNIT_SECONDS[unit.lower()] for number, unit in _SPOKEN_PIECE.findall(found[1]))
+    return wish if wish <= LONGEST_WISH_SECONDS else None
 
 
 @functools.lru_cache(256)

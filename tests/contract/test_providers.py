@@ -2,12 +2,14 @@
 
 An example is a JSON file in tests/wire/<protocol>/, named after what it shows: the order, the request that must be
 sent, the vendor's response, further pairs under `then`, and what to expect. `{"$blob": "fox"}` stands where a long
-base64 string stood.
+base64 string stood. At the end: what no vendor promised, any JSON and any text.
 """
 
 from __future__ import annotations
 
+import copy
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -15,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from nanobatch import providers
 from nanobatch.errors import ExchangeError
@@ -50,8 +54,10 @@ def response_of(found: dict[str, Any]) -> Response:
 
 
 def order_of(found: dict[str, Any]) -> Order:
-    pixels = found.get("pixels")
-    return Order(**found | ({"pixels": tuple(pixels)} if pixels else {}))
+    known: dict[str, Any] = dict(found)
+    if "pixels" in known:
+        known["pixels"] = tuple(known["pixels"])
+    return Order(**known)
 
 
 def conversation(example: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -177,3 +183,145 @@ def test_a_fault_is_none_for_a_success(protocol: str) -> None:
         seen[error is None] += 1
     assert seen[True] > 5
     assert seen[False] > 20
+
+
+BODIES = [
+    (path.parent.name, found["response"]["status"], found["response"]["json"])
+    for path in EXAMPLES
+    if "json" in (found := json.loads(path.read_text()))["response"]
+]
+BLOB = blob("fox")
+ORDER = Order("a red fox", "some-model", size="1K", pixels=(1024, 1024), options={"response_format": "b64_json"})
+KEY_LIKE = re.compile(r"AIza\w{8}|sk-\w{8}|(?i:bearer) \S*\d\S{7}|key=(?!\*)")
+MOST_REQUESTS = 4
+
+WORDS = st.sampled_from([
+    "candidates", "content", "parts", "inlineData", "inline_data", "data", "mimeType", "thought", "fileData", "fileUri",
+    "finishReason", "finishMessage", "promptFeedback", "blockReason", "usageMetadata", "candidatesTokensDetails",
+    "modality", "IMAGE", "tokenCount", "text", "error", "message", "code", "status", "details", "@type", "violations",
+    "quotaId", "retryDelay", "type", "param", "b64_json", "url", "usage", "output_tokens_details", "cost", "msg",
+])  # fmt: skip
+TEXTS = st.one_of(
+    WORDS,
+    st.text(alphabet=st.characters(), max_size=30),
+    st.sampled_from([
+        "", "STOP", "SAFETY", "https://cdn.example/1.png?sig=a", "http://", "data:image/png;base64,aGk=", "9" * 5000,
+        "\ud800", "type.googleapis.com/google.rpc.QuotaFailure", "type.googleapis.com/google.rpc.RetryInfo", "limit: 0",
+        "key=AIzaSyNotAKeyAtAll0000", "Bearer abc123abc123", "sk-notakey00000000", "999999999s", "-1s", "nan",
+        "x" * 3000, "Please retry in 99999999999999s", "1e400", "RESOURCE_EXHAUSTED", "UNAVAILABLE",
+    ]),
+)  # fmt: skip
+LEAVES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.sampled_from([10**400, -(10**400), 400, 401, 429, 500, 503]),
+    st.floats(),
+    TEXTS,
+    st.just(BLOB),
+)
+JSON = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=4), max_leaves=12
+)
+STATUSES = st.sampled_from([200, 201, 204, 301, 400, 401, 402, 403, 404, 408, 418, 429, 499, 500, 503, 504, 524, 529])
+HEADERS = st.dictionaries(st.sampled_from(["retry-after", "retry-after-ms", "date"]), TEXTS, max_size=3)
+RESPONSES = st.one_of(
+    st.builds(Response, STATUSES, HEADERS, json=JSON),
+    st.builds(Response, STATUSES, HEADERS, text=TEXTS | st.just("<html><title>" * 500)),
+    st.builds(Response, STATUSES, HEADERS, blob=st.just(BLOB)),
+)
+
+
+def ends_well(protocol: str, responses: Iterator[Response]) -> None:
+    """Hold a conversation with whatever comes, and check that it ends as the contract says."""
+    exchange = providers.load(protocol).exchange(ORDER)
+    request = next(exchange)
+    try:
+        for _ in range(MOST_REQUESTS):
+            assert request.path.startswith(("/", "http://", "https://", "HTTP"))
+            request = exchange.send(next(responses))
+    except StopIteration as done:
+        answer = done.value
+        assert isinstance(answer, Answer)
+        assert isinstance(answer.picture.data, Blob) or answer.picture.data.strip()
+        json.dumps([answer.model, answer.picture.mime], ensure_ascii=False).encode()
+        if answer.usage is not None:
+            for figure in (
+                answer.usage.input_tokens,
+                answer.usage.text_tokens,
+                answer.usage.image_tokens,
+                answer.usage.cost_usd,
+            ):
+                assert figure is None or 0 <= figure < 10**16
+    except ExchangeError as error:
+        error.message.encode()  # can be written to a file
+        assert error.message.isprintable()
+        assert len(error.message) <= 520
+        assert not KEY_LIKE.search(error.message)
+        assert error.retry_after_seconds is None or 0 <= error.retry_after_seconds <= 7 * 86_400
+    else:
+        pytest.fail(f"it asked for more than {MOST_REQUESTS} requests")
+
+
+def places(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    yield path
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, child in children:
+        yield from places(child, (*path, key))
+
+
+def replaced(value: Any, path: tuple[str | int, ...], new: Any) -> Any:
+    if not path:
+        return new
+    whole = copy.deepcopy(value)
+    inner = whole
+    for step in path[:-1]:
+        inner = inner[step]
+    inner[path[-1]] = new
+    return whole
+
+
+@pytest.mark.parametrize("protocol", providers.PROTOCOLS)
+@settings(max_examples=150, deadline=None)
+@given(responses=st.lists(RESPONSES, min_size=MOST_REQUESTS, max_size=MOST_REQUESTS))
+def test_any_answer_at_all(protocol: str, responses: list[Response]) -> None:
+    """Whatever comes back, the generator ends in an answer or in an ExchangeError."""
+    ends_well(protocol, iter(responses))
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_an_example_in_which_something_was_replaced(data: st.DataObject) -> None:
+    """A known answer with any value at any place is still read to a clean end."""
+    assert len(BODIES) > 100
+    protocol, status, body = data.draw(st.sampled_from(BODIES))
+    changed = replaced(body, data.draw(st.sampled_from(list(places(body)))), data.draw(JSON))
+    responses = [
+        Response(status, data.draw(HEADERS), json=changed),
+        *[Response(200, {}, blob=BLOB)] * MOST_REQUESTS,
+    ]
+    ends_well(protocol, iter(responses))
+
+
+@pytest.mark.parametrize("protocol", providers.PROTOCOLS)
+@pytest.mark.parametrize("status", [200, 400, 500])
+def test_json_of_any_depth(protocol: str, status: int) -> None:
+    """A body nested deeper than Python's stack does not end in a RecursionError."""
+    deep: Any = "bottom"
+    for number in range(50_000):
+        deep = {"error": deep} if number % 2 else [deep]
+    ends_well(protocol, iter([Response(status, {}, json=deep)] * MOST_REQUESTS))
+    deep_error: Any = {"error": {"message": deep, "details": deep}}
+    ends_well(protocol, iter([Response(status, {}, json=deep_error)] * MOST_REQUESTS))
+
+
+@pytest.mark.parametrize("protocol", providers.PROTOCOLS)
+@pytest.mark.parametrize(
+    "piece", ["<title", "<title>x", "try again in 1 ", "retry in 1s", "https://a", "key ", "token: ", "per"]
+)
+def test_long_bodies_are_read_quickly(protocol: str, piece: str) -> None:
+    """A text of many thousand repetitions does not keep a pattern busy: seconds of work would stall every job."""
+    text = "<html>" + piece * 8000
+    ends_well(protocol, iter([Response(429, {}, text=text)] * MOST_REQUESTS))
+    ends_well(protocol, iter([Response(429, {}, text=piece * 8000)] * MOST_REQUESTS))
+    ends_well(protocol, iter([Response(429, {}, json={"error": {"message": piece * 8000}})] * MOST_REQUESTS))
