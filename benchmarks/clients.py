@@ -1,6 +1,6 @@
 """The peers of benchmarks/images.py, as somebody would write them; each generates N images and writes them to files.
 
-    python benchmarks/clients.py genai|openai|aiohttp|bound BASE_URL IMAGES CONCURRENCY FOLDER [CA_FILE]
+python benchmarks/clients.py genai|openai|aiohttp|bound BASE_URL IMAGES CONCURRENCY FOLDER [CA_FILE]
 """
 
 from __future__ import annotations
@@ -124,7 +124,13 @@ def bound(url: str, images: int, folder: Path, ca: str | None) -> None:
 
 
 def main() -> None:
-    name, url, images, concurrency, folder = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), Path(sys.argv[5])
+    name, url, images, concurrency, folder = (
+        sys.argv[1],
+        sys.argv[2],
+        int(sys.argv[3]),
+        int(sys.argv[4]),
+        Path(sys.argv[5]),
+    )
     ca = sys.argv[6] if len(sys.argv) > 6 else None
     match name:
         case "bound":

@@ -36,7 +36,9 @@ class Figures:
     peak_megabytes: float
 
 
-def start_server(kilobytes: int, tls: tuple[str, str] | None, latency: float = 0.0, spread: float = 0.0) -> tuple[subprocess.Popen[str], str]:
+def start_server(
+    kilobytes: int, tls: tuple[str, str] | None, latency: float = 0.0, spread: float = 0.0
+) -> tuple[subprocess.Popen[str], str]:
     """Start the server on the first core and return it with its address."""
     command = [sys.executable, str(HERE / "server.py"), "--size", str(kilobytes * 1000), "--cpu", "0"]
     command += ["--latency", str(latency), "--spread", str(spread)]
@@ -74,7 +76,16 @@ def run(name: str, url: str, images: int, concurrency: int, folder: Path, ca: st
         )
         command = [sys.executable, "-m", "nanobatch", "run", "prompts.csv", "-o", "out", "--yes", "--progress", "none"]
     else:
-        command = [sys.executable, str(HERE / "clients.py"), name, url, str(images), str(concurrency), str(folder), *([ca] if ca else [])]
+        command = [
+            sys.executable,
+            str(HERE / "clients.py"),
+            name,
+            url,
+            str(images),
+            str(concurrency),
+            str(folder),
+            *([ca] if ca else []),
+        ]
     cores = sorted(os.sched_getaffinity(0))
     began = time.perf_counter()
     process = subprocess.Popen(
@@ -92,7 +103,9 @@ def run(name: str, url: str, images: int, concurrency: int, folder: Path, ca: st
     return Figures(usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss / 1000)
 
 
-def cell(name: str, url: str, kilobytes: int, options: argparse.Namespace, ca: str | None, folder: Path) -> dict[str, float]:
+def cell(
+    name: str, url: str, kilobytes: int, options: argparse.Namespace, ca: str | None, folder: Path
+) -> dict[str, float]:
     """Measure one client once at one size."""
     few = max(options.concurrency, 60)
     more = IMAGES.get(kilobytes, 100)
@@ -125,7 +138,12 @@ def main() -> None:
                 server, url = start_server(kilobytes, pair)
                 try:
                     rounds = [
-                        {name: cell(name, url, kilobytes, options, pair[0] if pair else None, Path(temporary) / "run") for name in names}
+                        {
+                            name: cell(
+                                name, url, kilobytes, options, pair[0] if pair else None, Path(temporary) / "run"
+                            )
+                            for name in names
+                        }
                         for _ in range(options.rounds)
                     ]
                 finally:
@@ -139,7 +157,9 @@ def main() -> None:
 def show(kilobytes: int, *, tls: bool, rounds: list[dict[str, dict[str, float]]]) -> list[dict[str, object]]:
     """Print one table: medians, and ratios round by round."""
     print(f"\n### {kilobytes} kB, {'TLS' if tls else 'plain'}\n")
-    print("| client | CPU ms per image | x bound | nanobatch is better by | images/s | peak MB |\n|---|---|---|---|---|---|")
+    print(
+        "| client | CPU ms per image | x bound | nanobatch is better by | images/s | peak MB |\n|---|---|---|---|---|---|"
+    )
     rows = []
     for name in rounds[0]:
         figures = {key: statistics.median(one[name][key] for one in rounds) for key in rounds[0][name]}
@@ -150,7 +170,9 @@ def show(kilobytes: int, *, tls: bool, rounds: list[dict[str, dict[str, float]]]
             f"| {figures['peak_mb']:.0f} |",
             flush=True,
         )
-        rows.append({"kilobytes": kilobytes, "tls": tls, "client": name, "x_bound": to_bound, "x_nanobatch": to_us, **figures})
+        rows.append(
+            {"kilobytes": kilobytes, "tls": tls, "client": name, "x_bound": to_bound, "x_nanobatch": to_us, **figures}
+        )
     return list(rows)
 
 

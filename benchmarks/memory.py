@@ -23,7 +23,9 @@ def case(concurrency: int, kilobytes: int, folder: Path) -> dict[str, float]:
     latency, spread = (20.0, 10.0) if concurrency >= 2000 else (2.0, 1.5)
     server, url = start_server(kilobytes, None, latency, spread)
     try:
-        (folder / "prompts.csv").write_text("prompt\n" + "".join(f"A red fox, number {n}\n" for n in range(concurrency)))
+        (folder / "prompts.csv").write_text(
+            "prompt\n" + "".join(f"A red fox, number {n}\n" for n in range(concurrency))
+        )
         (folder / "nanobatch.yaml").write_text(
             f"providers:\n  local: {{protocol: gemini, base_url: '{url}/v1beta', api_key: key, prices: {{1K: 0.1}}, "
             f"limits: {{concurrency: {concurrency}}}}}\n"
@@ -48,7 +50,9 @@ def main() -> None:
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--rounds", type=int, default=1)
     options = parser.parse_args()
-    print("| in flight | kB | images | peak MB | worst stall, CPU ms | worst stall, wall ms | wall s | CPU ms per image |")
+    print(
+        "| in flight | kB | images | peak MB | worst stall, CPU ms | worst stall, wall ms | wall s | CPU ms per image |"
+    )
     print("|---|---|---|---|---|---|---|---|")
     for text in options.cases.split(",") * options.rounds:
         concurrency, kilobytes = map(int, text.split("x"))

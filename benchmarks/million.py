@@ -20,8 +20,8 @@ import msgspec
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from nanobatch.model import Params, Record, Status  # noqa: E402
-from nanobatch.planning import job_id  # noqa: E402
+from nanobatch.model import Params, Record, Status
+from nanobatch.planning import job_id
 
 TEXT = "A product photo of item number {}, on pale oak, in soft morning light, seamless background"
 
@@ -84,7 +84,9 @@ def main() -> None:
         for what in ("first run over the finished folder (manifest written anew)", "the next run: nothing to do"):
             seconds, peak, printed = command(folder)
             assert f"{options.rows:,} from earlier runs" in printed, printed
-            print(f"| {what} | {seconds:.1f}, of it {seconds - checked:.1f} beyond the check | {peak:.0f} |", flush=True)
+            print(
+                f"| {what} | {seconds:.1f}, of it {seconds - checked:.1f} beyond the check | {peak:.0f} |", flush=True
+            )
 
 
 if __name__ == "__main__":

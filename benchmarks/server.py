@@ -30,7 +30,9 @@ def png(size: int) -> bytes:
 
     side = 1024
     rows = zlib.compress(b"".join(b"\0" + b"\x40\x80\xc0" * side for _ in range(side)), 9)
-    head = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)) + chunk(b"IDAT", rows)
+    head = (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)) + chunk(b"IDAT", rows)
+    )
     end = chunk(b"IEND", b"")
     padding = size - len(head) - len(end) - 12
     return head + chunk(b"ranD", os.urandom(padding)) + end
@@ -66,7 +68,14 @@ def serve(connection: socket.socket, by_route: dict[bytes, bytes], latency: floa
                     return
                 buffer += received
             head, _, buffer = buffer.partition(b"\r\n\r\n")
-            length = next((int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0)
+            length = next(
+                (
+                    int(line.split(b":")[1])
+                    for line in head.lower().split(b"\r\n")
+                    if line.startswith(b"content-length:")
+                ),
+                0,
+            )
             while len(buffer) < length:
                 buffer += connection.recv(65536)
             buffer = buffer[length:]

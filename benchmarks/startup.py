@@ -1,6 +1,6 @@
 """Start-up of the installed command against bare Python, in the environment that runs this script.
 
-    python benchmarks/startup.py [--rounds 15]
+python benchmarks/startup.py [--rounds 15]
 """
 
 from __future__ import annotations
