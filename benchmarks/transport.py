@@ -222,7 +222,7 @@ async def nanobatch(url: str, limit: int, parts: Parts) -> AsyncIterator[Any]:
 
 @contextlib.asynccontextmanager
 async def aiohttp_scanner(url: str, limit: int, parts: Parts) -> AsyncIterator[Any]:
-    import aiohttp  # noqa: PLC0415 - a client loads only what it measures
+    import aiohttp
 
     connector = aiohttp.TCPConnector(limit=limit, ssl=ssl.create_default_context())
     async with aiohttp.ClientSession(connector=connector, read_bufsize=2**18) as session:
@@ -239,7 +239,7 @@ async def aiohttp_scanner(url: str, limit: int, parts: Parts) -> AsyncIterator[A
 
 @contextlib.asynccontextmanager
 async def httpx_scanner(url: str, limit: int, parts: Parts, transport: Any = None) -> AsyncIterator[Any]:
-    import httpx  # noqa: PLC0415
+    import httpx
 
     limits = httpx.Limits(max_connections=limit, max_keepalive_connections=limit)
     async with httpx.AsyncClient(limits=limits, timeout=300, transport=transport) as client:
@@ -256,8 +256,8 @@ async def httpx_scanner(url: str, limit: int, parts: Parts, transport: Any = Non
 
 @contextlib.asynccontextmanager
 async def httpx_aiohttp(url: str, limit: int, parts: Parts) -> AsyncIterator[Any]:
-    import httpx  # noqa: PLC0415
-    from httpx_aiohttp import AiohttpTransport  # noqa: PLC0415 - installed by hand
+    import httpx
+    from httpx_aiohttp import AiohttpTransport
 
     limits = httpx.Limits(max_connections=limit, max_keepalive_connections=limit)
     async with httpx_scanner(url, limit, parts, AiohttpTransport(limits=limits)) as fetch:
