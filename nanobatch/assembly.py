@@ -341,6 +341,7 @@ class _Run:
             )
             folder.ledger.settle(at=self._clock.wall())
             folder.ledger.close()
+            folder.store.clean_parts()  # what came with answers that were no images
         except StoreError as error:
             self._stop.ask(StopReason("store", error.message, error.exit_code))
             final.statuses["unfinished"] += 1
