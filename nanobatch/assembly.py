@@ -339,9 +339,11 @@ class _Run:
                 final.add,
                 input_digest=_input_digest(self._prepared),
             )
-            folder.ledger.settle(at=self._clock.wall())
+            if self._stop.reason is None or self._stop.reason.kind != "store":
+                # Else an image may wait as a part for its place: the ledger must still know it in the next run.
+                folder.ledger.settle(at=self._clock.wall())
+                folder.store.clean_parts()  # what came with answers that were no images
             folder.ledger.close()
-            folder.store.clean_parts()  # what came with answers that were no images
         except StoreError as error:
             self._stop.ask(StopReason("store", error.message, error.exit_code))
             final.statuses["unfinished"] += 1

@@ -94,7 +94,7 @@ class Ledger:
 
 
 def exit_code(final: Ledger, stop: StopReason | None) -> int:
-    """Return what a shell sees (the table of exit codes in docs/exit-codes.md)."""
+    """Return what a shell sees (the table in README.md)."""
     if final.statuses[Status.UNFINISHED]:
         if stop is not None:
             return stop.exit_code
