@@ -1,6 +1,10 @@
-"""The peers of benchmarks/images.py, as somebody would write them; each generates N images and writes them to files.
+"""The bound and the peers of images.py; each fetches so many images and writes them to files, aside and then renamed.
 
-python benchmarks/clients.py genai|openai|aiohttp|bound BASE_URL IMAGES CONCURRENCY FOLDER [CA_FILE]
+    python benchmarks/clients.py bound|genai|openai|aiohttp URL IMAGES CONCURRENCY FOLDER
+
+`bound` is the least that must be done: one blocking connection kept alive, receive, decode as it comes, write, rename.
+It neither hashes nor looks at what it writes. The others are the official clients and a plain script, as somebody would
+write them who keeps so many requests in flight. Over TLS all trust SSL_CERT_FILE.
 """
 
 from __future__ import annotations
@@ -15,11 +19,12 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-PROMPT = "A red fox asleep on a mossy stone, number {}"
+PROMPT = "A red fox, number {}"
+GEMINI_MODEL = "gemini-3-pro-image"
 
 
-async def pool(images: int, concurrency: int, one: Callable[[int], Awaitable[bytes]], folder: Path) -> None:
-    """Keep so many requests in flight; write each image aside and rename it."""
+async def in_flight(concurrency: int, images: int, one: Callable[[int], Awaitable[bytes]], folder: Path) -> None:
+    """Keep so many requests in flight, and write each image."""
     numbers = iter(range(images))
 
     async def worker() -> None:
@@ -29,7 +34,9 @@ async def pool(images: int, concurrency: int, one: Callable[[int], Awaitable[byt
             part.write_bytes(data)
             part.replace(folder / f"{number}.png")
 
-    await asyncio.gather(*(worker() for _ in range(min(concurrency, images))))
+    async with asyncio.TaskGroup() as group:
+        for _ in range(concurrency):
+            group.create_task(worker())
 
 
 async def genai(url: str, images: int, concurrency: int, folder: Path) -> None:
@@ -41,38 +48,35 @@ async def genai(url: str, images: int, concurrency: int, folder: Path) -> None:
 
     async def one(number: int) -> bytes:
         answer = await client.aio.models.generate_content(
-            model="gemini-3-pro-image", contents=PROMPT.format(number), config=config
+            model=GEMINI_MODEL, contents=PROMPT.format(number), config=config
         )
         assert answer.parts is not None
         return next(part.inline_data.data for part in answer.parts if part.inline_data and part.inline_data.data)
 
-    await pool(images, concurrency, one, folder)
+    await in_flight(concurrency, images, one, folder)
 
 
 async def openai(url: str, images: int, concurrency: int, folder: Path) -> None:
     from openai import AsyncOpenAI
 
-    client = AsyncOpenAI(api_key="key", base_url=f"{url}/v1", max_retries=0)
+    async with AsyncOpenAI(api_key="key", base_url=f"{url}/v1", max_retries=0) as client:
 
-    async def one(number: int) -> bytes:
-        answer = await client.images.generate(model="gpt-image-2", prompt=PROMPT.format(number))
-        assert answer.data is not None
-        return base64.b64decode(answer.data[0].b64_json or "")
+        async def one(number: int) -> bytes:
+            answer = await client.images.generate(model="gpt-image-2", prompt=PROMPT.format(number))
+            assert answer.data is not None
+            return base64.b64decode(answer.data[0].b64_json or "")
 
-    await pool(images, concurrency, one, folder)
+        await in_flight(concurrency, images, one, folder)
 
 
-async def aiohttp(url: str, images: int, concurrency: int, folder: Path, ca: str | None) -> None:
+async def aiohttp(url: str, images: int, concurrency: int, folder: Path) -> None:
     import aiohttp as library
 
-    context = ssl.create_default_context(cafile=ca) if ca else None
-
     async def one(number: int) -> bytes:
-        connector = library.TCPConnector(ssl=context) if context else None
         async with (
-            library.ClientSession(connector=connector) as session,
+            library.ClientSession() as session,
             session.post(
-                f"{url}/v1beta/models/gemini-3-pro-image:generateContent",
+                f"{url}/v1beta/models/{GEMINI_MODEL}:generateContent",
                 json={"contents": [{"parts": [{"text": PROMPT.format(number)}]}]},
                 headers={"x-goog-api-key": "key"},
             ) as response,
@@ -81,66 +85,74 @@ async def aiohttp(url: str, images: int, concurrency: int, folder: Path, ca: str
         parts = answer["candidates"][0]["content"]["parts"]
         return base64.b64decode(next(part["inlineData"]["data"] for part in parts if "inlineData" in part))
 
-    await pool(images, concurrency, one, folder)
+    await in_flight(concurrency, images, one, folder)
 
 
-def bound(url: str, images: int, folder: Path, ca: str | None) -> None:
-    """Do the least that must be done: one blocking socket, receive, decode as it comes, write, rename. No digest."""
-    import pybase64
+# ----------------------------------------------------------------------------------------------------------- bound
 
+BUFFER_BYTES = 256 * 1024
+REQUEST = (
+    b"POST /v1beta/models/gemini-3-pro-image:generateContent HTTP/1.1\r\n"
+    b"Host: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+)
+
+
+def bound(url: str, images: int, folder: Path) -> None:
     parts = urlsplit(url)
     assert parts.hostname is not None
-    connection: socket.socket = socket.create_connection((parts.hostname, parts.port or 443))
+    connection = socket.create_connection((parts.hostname, parts.port or 443))
     if parts.scheme == "https":
-        connection = ssl.create_default_context(cafile=ca).wrap_socket(connection, server_hostname=parts.hostname)
-    request = b"POST /v1/models/m:generateContent HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
-    buffer = memoryview(bytearray(256 * 1024))
-    for number in range(images):
-        connection.sendall(request)
-        count = connection.recv_into(buffer)
-        received = bytes(buffer[:count])
-        head, _, body = received.partition(b"\r\n\r\n")
-        left = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0]) - len(body)
-        start = body.index(b'"data":"') + 8
-        pending = body[start:]
-        part = folder / f"{number}.part"
-        fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        done = False
-        while True:
-            end = pending.find(b'"')
-            usable = pending if end < 0 else pending[:end]
-            if not done:
-                whole = len(usable) if end >= 0 else len(usable) - len(usable) % 4
-                os.write(fd, pybase64.b64decode(usable[:whole], validate=True))
-                done = end >= 0
-            if left == 0:
-                break
-            rest = b"" if done else pending[whole:]
-            count = connection.recv_into(buffer)
-            left -= count
-            pending = rest + bytes(buffer[:count]) if rest else bytes(buffer[:count])
-        os.close(fd)
-        part.replace(folder / f"{number}.png")
+        connection = ssl.create_default_context().wrap_socket(connection, server_hostname=parts.hostname)
+    buffer = memoryview(bytearray(BUFFER_BYTES))
+    with connection:
+        for number in range(images):
+            connection.sendall(REQUEST)
+            part = folder / f"{number}.part"
+            fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            receive_image(connection, buffer, fd)
+            os.close(fd)
+            part.replace(folder / f"{number}.png")
+
+
+def receive_image(connection: socket.socket, buffer: memoryview, fd: int) -> None:
+    """Read one answer and write its image; what is decoded at once is what one read brought, in fours of characters."""
+    from pybase64 import b64decode
+
+    whole = buffer.obj
+    assert isinstance(whole, bytearray)
+    filled = 0
+    while (start := whole.find(b'"data":"', 0, filled)) < 0:
+        filled += received(connection, buffer[filled:])
+    start += len(b'"data":"')
+    head_end = whole.index(b"\r\n\r\n") + 4
+    left = int(whole[:head_end].lower().split(b"content-length:")[1].split(b"\r\n")[0]) - (filled - head_end)
+    while (quote := whole.find(b'"', start, filled)) < 0:
+        end = filled - (filled - start) % 4
+        os.write(fd, b64decode(buffer[start:end], validate=True))
+        kept = filled - end
+        buffer[:kept] = buffer[end:filled]
+        count = received(connection, buffer[kept:])
+        left -= count
+        start, filled = 0, kept + count
+    os.write(fd, b64decode(buffer[start:quote], validate=True))
+    while left:
+        left -= received(connection, buffer[: min(left, BUFFER_BYTES)])
+
+
+def received(connection: socket.socket, into: memoryview) -> int:
+    count = connection.recv_into(into)
+    if not count:
+        raise ConnectionError("the server closed the connection")
+    return count
 
 
 def main() -> None:
-    name, url, images, concurrency, folder = (
-        sys.argv[1],
-        sys.argv[2],
-        int(sys.argv[3]),
-        int(sys.argv[4]),
-        Path(sys.argv[5]),
-    )
-    ca = sys.argv[6] if len(sys.argv) > 6 else None
-    match name:
-        case "bound":
-            bound(url, images, folder, ca)
-        case "genai":
-            asyncio.run(genai(url, images, concurrency, folder))
-        case "openai":
-            asyncio.run(openai(url, images, concurrency, folder))
-        case "aiohttp":
-            asyncio.run(aiohttp(url, images, concurrency, folder, ca))
+    name, url, images, concurrency, folder = sys.argv[1:]
+    if name == "bound":
+        bound(url, int(images), Path(folder))
+    else:
+        peer = {"genai": genai, "openai": openai, "aiohttp": aiohttp}[name]
+        asyncio.run(peer(url, int(images), int(concurrency), Path(folder)))
 
 
 if __name__ == "__main__":

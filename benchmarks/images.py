@@ -1,184 +1,213 @@
-"""CPU per image, memory and speed of nanobatch against its peers and against the least that must be done.
+"""What one image costs nanobatch, its peers, and whoever does only what must be done: CPU, memory, images a second.
 
-    python benchmarks/images.py [--sizes 100,1500,5000,16000] [--rounds 3] [--only nanobatch,bound] [--no-tls] [--json FILE]
+    python benchmarks/images.py [--sizes 100,1500,5000,16000] [--rounds 3] [--only bound,nanobatch] [--json FILE]
 
-All clients talk to the same local server in one run, interleaved. Each cell runs its client as a whole process at two
-counts of images; the difference of their CPU (user and system, as the kernel accounts it) over the difference of the
-counts is the CPU of one image, so start-up and imports drop out for everybody alike. nanobatch is measured as the whole
-command: reading the prompts, ledger, digest, manifest and all. The bound does not hash; nanobatch hashes with SHA-256.
+All clients talk to the same local server in one run, in turns. Each is measured as a whole process at two counts of
+images: the difference of its CPU over the difference of the counts is the CPU of one image, so start-up, imports and the
+opening of connections drop out for everybody alike. nanobatch is the whole command: it reads the prompts, keeps its
+ledger and manifest, checks and hashes every image. benchmarks/README.md says more.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime as dt
+import importlib.metadata
+import itertools
 import json
 import os
+import platform
 import shutil
-import statistics
-import subprocess
 import sys
-import tempfile
-import time
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import median
 
-HERE = Path(__file__).resolve().parent
+from processes import HERE, Figures, Server, environment, nanobatch_command, run, serving, warm, workplace, write_inputs
+
 CLIENTS = ("bound", "nanobatch", "genai", "openai", "aiohttp")
-IMAGES = {100: 1500, 1500: 300, 5000: 120, 16000: 60}  # how many beyond the first, by size in kB
+MORE = {100: 1500, 1500: 300, 5000: 120, 16000: 60}  # kB: images that the long run fetches beyond the short one's
+HELD = 4  # a peer holds up to so many times the image for each request in flight: body, text, object, bytes
+LIBRARIES = ("aiohttp", "google-genai", "httpx", "openai", "pybase64")
 
 
-@dataclass(frozen=True)
-class Figures:
-    """One run of one client."""
+@dataclass
+class Measured:
+    """All runs of one client at one size: one short and one long run in every round."""
 
-    cpu_seconds: float
-    wall_seconds: float
-    peak_megabytes: float
+    few: int
+    more: int
+    short: list[Figures] = field(default_factory=list)
+    long: list[Figures] = field(default_factory=list)
+    connections: list[float] = field(default_factory=list)  # most at once, as the server saw them
+    server_busy: list[float] = field(default_factory=list)  # share of the long run's time
 
+    @property
+    def cpu_ms(self) -> float:
+        """CPU of one image. Two medians rather than the median of differences: one disturbed run moves neither."""
+        long, short = (median(one.cpu_seconds for one in runs) for runs in (self.long, self.short))
+        return (long - short) / self.more * 1000
 
-def start_server(
-    kilobytes: int, tls: tuple[str, str] | None, latency: float = 0.0, spread: float = 0.0
-) -> tuple[subprocess.Popen[str], str]:
-    """Start the server on the first core and return it with its address."""
-    command = [sys.executable, str(HERE / "server.py"), "--size", str(kilobytes * 1000), "--cpu", "0"]
-    command += ["--latency", str(latency), "--spread", str(spread)]
-    if tls:
-        command += ["--tls", *tls]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    port = int(process.stdout.readline())
-    return process, f"{'https' if tls else 'http'}://127.0.0.1:{port}"
-
-
-def certificate(folder: Path) -> tuple[str, str]:
-    """Make a certificate for 127.0.0.1 that lives as long as the run."""
-    cert, key = str(folder / "cert.pem"), str(folder / "key.pem")
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", cert, "-days", "2",
-         "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    return cert, key
-
-
-def run(name: str, url: str, images: int, concurrency: int, folder: Path, ca: str | None) -> Figures:
-    """Run one client as a process of its own on the last core, and account it when it is gone."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    environment = dict(os.environ, PYTHONPATH=str(HERE.parent))
-    if ca:
-        environment |= {"SSL_CERT_FILE": ca, "REQUESTS_CA_BUNDLE": ca}
-    if name == "nanobatch":
-        (folder / "prompts.csv").write_text("prompt\n" + "".join(f"A red fox, number {n}\n" for n in range(images)))
-        (folder / "nanobatch.yaml").write_text(
-            f"providers:\n  local: {{protocol: gemini, base_url: '{url}/v1beta', api_key: key, prices: {{1K: 0.1}}, "
-            f"limits: {{concurrency: {concurrency}}}}}\n"
-        )
-        command = [sys.executable, "-m", "nanobatch", "run", "prompts.csv", "-o", "out", "--yes", "--progress", "none"]
-    else:
-        command = [
-            sys.executable,
-            str(HERE / "clients.py"),
-            name,
-            url,
-            str(images),
-            str(concurrency),
-            str(folder),
-            *([ca] if ca else []),
+    @property
+    def cpu_ms_by_round(self) -> list[float]:
+        return [
+            (long.cpu_seconds - short.cpu_seconds) / self.more * 1000
+            for short, long in zip(self.short, self.long, strict=True)
         ]
-    cores = sorted(os.sched_getaffinity(0))
-    began = time.perf_counter()
-    process = subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        preexec_fn=lambda: os.sched_setaffinity(0, {cores[-1]}),
-    )  # fmt: skip
-    assert process.stderr is not None
-    complaint = process.stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    wall = time.perf_counter() - began
-    written = sum(1 for _ in folder.rglob("*.png"))
-    if status or written != images:
-        raise SystemExit(f"{name} ended with {status} after {written} of {images} images: {complaint.decode()[-500:]}")
+
+    @property
+    def images_per_second(self) -> float:
+        long, short = (median(one.wall_seconds for one in runs) for runs in (self.long, self.short))
+        return self.more / (long - short) if long > short else float("nan")
+
+    @property
+    def peak_mb(self) -> float:
+        return median(one.peak_mb for one in self.long)
+
+    def as_json(self) -> dict[str, object]:
+        keys = ("cpu_ms", "cpu_ms_by_round", "images_per_second", "peak_mb")
+        return {key: getattr(self, key) for key in keys} | asdict(self)
+
+
+def fetch(
+    name: str, server: Server, images: int, *, kilobytes: int, options: argparse.Namespace, work: Path
+) -> Figures:
+    """Fetch so many images with one client, and count them; their folder is new, and gone afterwards."""
+    folder = work / name
+    folder.mkdir()
+    env = environment(folder, server.ca)
+    if name == "nanobatch":
+        write_inputs(folder, url=server.url, images=images, concurrency=options.concurrency)
+        command, more = nanobatch_command(options.nanobatch)
+        env |= more
+        command += ["run", "prompts.csv", "-c", "nanobatch.yaml", "-o", "out", "--yes", "--progress", "none"]
+    else:
+        command = [sys.executable, str(HERE / "clients.py"), name, server.url, str(images)]
+        command += [str(options.concurrency), str(folder)]
+    warm((images + HELD * options.concurrency) * kilobytes * 1000)
+    figures = run(command, folder=folder, env=env)
+    sizes = [path.stat().st_size for path in folder.rglob("*.png")]
     shutil.rmtree(folder)
-    return Figures(usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss / 1000)
+    if figures.status or sizes != [kilobytes * 1000] * images:
+        raise SystemExit(
+            f"{name} ended with {figures.status} after {len(sizes)} of {images} images: {figures.stderr[-800:]}"
+        )
+    return figures
 
 
-def cell(
-    name: str, url: str, kilobytes: int, options: argparse.Namespace, ca: str | None, folder: Path
-) -> dict[str, float]:
-    """Measure one client once at one size."""
-    few = max(options.concurrency, 60)
-    more = IMAGES.get(kilobytes, 100)
-    small = run(name, url, few, options.concurrency, folder, ca)
-    large = run(name, url, few + more, options.concurrency, folder, ca)
+def measure(kilobytes: int, *, tls: bool, options: argparse.Namespace) -> tuple[dict[str, Measured], str]:
+    """Measure all clients at one size in turns; return their runs and the kind of server."""
+    more = MORE.get(kilobytes) or max(40, 450_000 // kilobytes)
+    found = {name: Measured(options.concurrency, more) for name in options.only.split(",")}
+    needed = (2 * HELD * options.concurrency + more) * kilobytes * 1000
+    with (
+        workplace(needed, options.folder) as work,
+        serving(
+            kilobytes, work, tls=tls, latency=options.latency, spread=options.spread, c=not options.python_server
+        ) as server,
+    ):
+        for _, (name, one) in itertools.product(range(options.rounds), found.items()):
+            one.short.append(fetch(name, server, one.few, kilobytes=kilobytes, options=options, work=work))
+            before = server.figures()
+            one.long.append(fetch(name, server, one.few + more, kilobytes=kilobytes, options=options, work=work))
+            after = server.figures()
+            one.connections.append(after["most_connections"])
+            one.server_busy.append((after["cpu_seconds"] - before["cpu_seconds"]) / one.long[-1].wall_seconds)
+        return found, server.kind
+
+
+def quotients(one: Measured, other: Measured) -> dict[str, float]:
+    """Compare two clients."""
+    keys = ("cpu_ms", "peak_mb", "images_per_second")
+    return {key: getattr(one, key) / (getattr(other, key) or float("nan")) for key in keys}
+
+
+def table(kilobytes: int, *, tls: bool, found: Mapping[str, Measured]) -> Iterator[str]:
+    """Yield the lines of one size: every client, then each of them against nanobatch."""
+    yield f"\n### {kilobytes} kB, {'TLS' if tls else 'plain'}\n"
+    yield "| client | CPU ms per image (rounds) | × bound | images/s | peak MB | connections | server busy |"
+    yield "|---|---|---|---|---|---|---|"
+    for name, one in found.items():
+        spread = one.cpu_ms_by_round
+        to_bound = f"{quotients(one, found['bound'])['cpu_ms']:.2f}" if "bound" in found else ""
+        yield (
+            f"| {name} | {one.cpu_ms:.2f} ({min(spread):.2f}–{max(spread):.2f}) | {to_bound} "
+            f"| {one.images_per_second:.0f} | {one.peak_mb:.0f} | {median(one.connections):.0f} "
+            f"| {median(one.server_busy):.0%} |"
+        )
+    if "nanobatch" not in found or len(found) == 1:
+        return
+    yield "\n| against nanobatch | CPU | memory | images/s |\n|---|---|---|---|"
+    for name, one in found.items():
+        if name != "nanobatch":
+            cpu, peak, rate = quotients(one, found["nanobatch"]).values()
+            yield f"| {name} | {cpu:.2f} × | {peak:.2f} × | {rate:.2f} × |"
+
+
+def as_json(kilobytes: int, *, tls: bool, found: Mapping[str, Measured], server: str) -> dict[str, object]:
+    ratios = {f"{one}/{other}": quotients(found[one], found[other]) for one, other in itertools.permutations(found, 2)}
+    clients = {name: one.as_json() for name, one in found.items()}
+    return {"kilobytes": kilobytes, "tls": tls, "server": server, "clients": clients, "ratios": ratios}
+
+
+def machine() -> dict[str, object]:
+    """Say where this was measured."""
+    cpu = platform.processor()
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), cpu)
+    versions = {}
+    for name in LIBRARIES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = "not installed"
     return {
-        "cpu_ms": (large.cpu_seconds - small.cpu_seconds) / more * 1000,
-        "images_per_second": more / max(1e-9, large.wall_seconds - small.wall_seconds),
-        "peak_mb": large.peak_megabytes,
+        "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "cpu": cpu,
+        "cores": os.cpu_count(),
+        "load at start": round(os.getloadavg()[0], 2),  # above 0.3, figures are disturbed
+        "python": platform.python_version(),
+        **versions,
     }
 
 
-def main() -> None:
+def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", default="100,1500,5000,16000", help="decoded kB")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", default=",".join(CLIENTS))
+    parser.add_argument("--sizes", default=",".join(map(str, MORE)), help="decoded kB, comma between")
+    parser.add_argument("--rounds", type=int, default=3, help="interleaved; medians are printed")
+    parser.add_argument("--only", default=",".join(CLIENTS), help="clients, comma between")
     parser.add_argument("--concurrency", type=int, default=50)
+    parser.add_argument("--latency", type=float, default=0.0, metavar="SECONDS", help="before each answer")
+    parser.add_argument("--spread", type=float, default=0.0, metavar="SECONDS", help="uniform in latency ± spread")
     parser.add_argument("--no-tls", action="store_true")
     parser.add_argument("--no-plain", action="store_true")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--python-server", action="store_true", help="as where no C compiler is")
+    parser.add_argument("--nanobatch", metavar="COMMAND", help="instead of this checkout's")
+    parser.add_argument("--folder", type=Path, help="for the images, instead of memory")
+    parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()
-    names = options.only.split(",")
-    results: list[dict[str, object]] = []
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as temporary:
-        for tls in [False] * (not options.no_plain) + [True] * (not options.no_tls):
-            pair = certificate(Path(temporary)) if tls else None
-            for kilobytes in map(int, options.sizes.split(",")):
-                server, url = start_server(kilobytes, pair)
-                try:
-                    rounds = [
-                        {
-                            name: cell(
-                                name, url, kilobytes, options, pair[0] if pair else None, Path(temporary) / "run"
-                            )
-                            for name in names
-                        }
-                        for _ in range(options.rounds)
-                    ]
-                finally:
-                    server.kill()
-                    server.wait()
-                results += show(kilobytes, tls=tls, rounds=rounds)
-    if options.json:
-        options.json.write_text(json.dumps(results, indent=2) + "\n")
+    unknown = set(options.only.split(",")) - set(CLIENTS)
+    if unknown or options.rounds < 1 or (options.no_tls and options.no_plain):
+        parser.error(f"unknown clients: {', '.join(sorted(unknown))}" if unknown else "nothing to measure")
+    return options
 
 
-def show(kilobytes: int, *, tls: bool, rounds: list[dict[str, dict[str, float]]]) -> list[dict[str, object]]:
-    """Print one table: medians, and ratios round by round."""
-    print(f"\n### {kilobytes} kB, {'TLS' if tls else 'plain'}\n")
-    print(
-        "| client | CPU ms per image | x bound | nanobatch is better by | images/s | peak MB |\n|---|---|---|---|---|---|"
-    )
-    rows = []
-    for name in rounds[0]:
-        figures = {key: statistics.median(one[name][key] for one in rounds) for key in rounds[0][name]}
-        to_bound = ratio(rounds, name, "bound")
-        to_us = ratio(rounds, name, "nanobatch")
-        print(
-            f"| {name} | {figures['cpu_ms']:.2f} | {to_bound:.2f} | {to_us:.2f} | {figures['images_per_second']:.0f} "
-            f"| {figures['peak_mb']:.0f} |",
-            flush=True,
-        )
-        rows.append(
-            {"kilobytes": kilobytes, "tls": tls, "client": name, "x_bound": to_bound, "x_nanobatch": to_us, **figures}
-        )
-    return list(rows)
-
-
-def ratio(rounds: list[dict[str, dict[str, float]]], name: str, other: str) -> float:
-    pairs = [one[name]["cpu_ms"] / one[other]["cpu_ms"] for one in rounds if other in one and one[other]["cpu_ms"] > 0]
-    return statistics.median(pairs) if pairs else float("nan")
+def main() -> None:
+    options = parsed()
+    where = machine()
+    print(", ".join(f"{key} {value}" for key, value in where.items()), flush=True)
+    settings = {key: value for key, value in vars(options).items() if not isinstance(value, Path)}
+    results = []
+    ways = [False] * (not options.no_plain) + [True] * (not options.no_tls)
+    for tls, kilobytes in itertools.product(ways, map(int, options.sizes.split(","))):
+        found, server = measure(kilobytes, tls=tls, options=options)
+        print(*table(kilobytes, tls=tls, found=found), sep="\n", flush=True)
+        results.append(as_json(kilobytes, tls=tls, found=found, server=server))
+        if options.json:  # after each size: an interrupted run keeps what it has
+            content = {"machine": where, "options": settings, "results": results}
+            options.json.write_text(json.dumps(content, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -100,7 +100,7 @@ def load_settings(
         ConfigError: Something is wrong; the message begins with its place.
         NoProvider: No provider has a key.
     """
-    files = _files(config_path or environ.get(f"{ENVIRONMENT}CONFIG"), cwd=cwd, user_folder=user_folder)
+    files = _files(config_path or environ.get(f"{ENVIRONMENT}CONFIG") or None, cwd=cwd, user_folder=user_folder)
     for file in files:
         _check_keys(file)
     _check_environment(environ)
@@ -122,21 +122,19 @@ def load_settings(
 
 
 def _files(config_path: str | None, *, cwd: Path, user_folder: Path) -> list[Document]:
-    found = []
-    near = cwd / (config_path or FILE)
-    if config_path is not None or near.exists():
-        found.append(_read(near, config_path or FILE))
+    near = _read(cwd / (config_path or FILE), config_path or FILE)
+    if near is None and config_path is not None:
+        raise ConfigError(f"{config_path}: there is no such file")
     far = user_folder / "config.yaml"
-    if far.exists():
-        found.append(_read(far, str(far)))
-    return found
+    return [document for document in (near, _read(far, str(far))) if document is not None]
 
 
-def _read(path: Path, name: str) -> Document:
+def _read(path: Path, name: str) -> Document | None:
+    """Read a file, or nothing where there is none."""
     try:
         return parse(path.read_text(encoding="utf-8-sig"), name)
-    except FileNotFoundError:
-        raise ConfigError(f"{name}: there is no such file") from None
+    except (FileNotFoundError, NotADirectoryError):
+        return None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{name}: cannot be read as a text file: {error}") from error
 
@@ -149,6 +147,8 @@ def _check_keys(file: Document) -> None:
     providers = _keys_of(file, ("providers",), file.values.get("providers"))
     for name, entry in providers.items():
         path = ("providers", name)
+        if not name.strip() or not name.isprintable():
+            raise ConfigError(f"{file.where(path)}: {name!r} is no name for a provider")
         values = _keys_of(file, path, entry)
         _known(file, path, values, PROVIDER)
         _known(file, (*path, "limits"), _keys_of(file, (*path, "limits"), values.get("limits")), LIMITS)
@@ -193,7 +193,8 @@ def _section(sources: _Sources, section: str, origins: dict[str, str]) -> dict[s
         values[key] = _checked(found, check, dotted)
         origins[dotted] = found.where
         if dotted in LATER and LATER[dotted](values[key]):
-            raise ConfigError(f"{found.where}: {dotted} {found.value!r} is not available in this version yet")
+            shown = "" if key == "url" else f" {found.value!r}"  # an address may hold a password
+            raise ConfigError(f"{found.where}: {dotted}{shown} is not available in this version yet")
     return values
 
 
@@ -241,11 +242,11 @@ class _Selection:
         """Return the providers of this run in the order in which they are tried."""
         named: list[str] = list(self._sources.flags.get("providers") or ())
         listed = self._listed()
+        described = [name for file in self._sources.files for name in file.values.get("providers") or ()]
+        known = dict.fromkeys([*described, *self._catalog.providers])
         for name in named:
-            if name not in listed and name not in self._catalog.providers:
-                raise ConfigError(
-                    f"--provider: unknown provider {name!r}{nearest(name, [*listed, *self._catalog.providers])}"
-                )
+            if name not in known:
+                raise ConfigError(f"--provider: unknown provider {name!r}{nearest(name, known)}")
         names = list(dict.fromkeys(named or listed or self._unlisted()))
         found = [self._provider(name, must=name in named) for name in names]
         chosen = [provider for provider in found if provider is not None]
@@ -274,16 +275,6 @@ class _Selection:
     def _provider(self, name: str, *, must: bool) -> ProviderSettings | None:
         entry = self._catalog.providers.get(name)
         place = self._where(name)
-        key = self._key(name, entry)
-        if key is None:
-            variables = " or ".join(entry.key_variables) if entry else f"providers.{name}.api_key"
-            if must:
-                raise NoProvider(f"{name} has no key; set {variables}")
-            if entry is None:
-                raise ConfigError(f"{place}: providers.{name}.api_key is missing")
-            if name in self._listed():
-                self.warnings.append(f"{name} is left out, because it has no key; set {variables}")
-            return None
         protocol = self._value(name, "protocol", entry.protocol if entry else None)
         url = self._value(name, "base_url", entry.base_url if entry else None)
         for what, value in (("protocol", protocol), ("base_url", url)):
@@ -292,6 +283,10 @@ class _Selection:
                     f"{place}: {name} is not in the catalog, so providers.{name}.{what} is needed"
                     + nearest(name, self._catalog.providers)
                 )
+        key = self._key(name, entry)
+        if key is None:
+            self._without_key(name, entry, must=must)
+            return None
         if self._sandbox_url is not None:
             url = self._sandbox_url + _SUFFIX[protocol]
         prices, models = self._value(name, "prices", None), self._value(name, "models", None)
@@ -308,6 +303,25 @@ class _Selection:
             options=self._value(name, "options", {}),
         )
 
+    def _without_key(self, name: str, entry: ProviderEntry | None, *, must: bool) -> None:
+        """Warn that a listed provider is left out.
+
+        Raises:
+            NoProvider: It was asked for by name.
+            ConfigError: It has a key in the configuration alone, and that is missing.
+        """
+        raw = self._raw(name, "api_key")
+        written = _VARIABLE.fullmatch(str(raw.value)) if raw is not None else None
+        variables = [written[1]] if written else []
+        variables += entry.key_variables if entry else [] if written else [f"providers.{name}.api_key"]
+        to_set = " or ".join(dict.fromkeys(variables))
+        if must:
+            raise NoProvider(f"{name} has no key; set {to_set}")
+        if entry is None:
+            raise ConfigError(f"{raw.where if raw else self._where(name)}: {name} has no key; set {to_set}")
+        if name in self._listed():
+            self.warnings.append(f"{name} is left out, because it has no key; set {to_set}")
+
     def _default_priority(self, name: str) -> int:
         order = self._listed() or list(self._catalog.providers)
         return order.index(name) + 1 if name in order else len(order) + 1
@@ -315,13 +329,15 @@ class _Selection:
     def _key(self, name: str, entry: ProviderEntry | None) -> Secret | None:
         if self._sandbox_url is not None:
             return Secret("sandbox")
-        place = f"{self._where(name)}: providers.{name}.api_key"
         raw = self._raw(name, "api_key")
-        value = "" if raw is None else str(raw.value or "")
-        if raw is not None and (match := _VARIABLE.fullmatch(value)) and match[2] is None:
-            value = self._sources.environ.get(match[1], "")  # an unset variable is a missing key, not a mistake
-        elif raw is not None:
-            value = expand(value, self._sources.environ, place)
+        place, value = "", ""
+        if raw is not None and str(raw.value or "").strip():
+            place = f"{raw.where}: providers.{name}.api_key"
+            value = _checked(raw, PROVIDER["api_key"], f"providers.{name}.api_key")
+            if (match := _VARIABLE.fullmatch(value)) and match[2] is None:
+                value = self._sources.environ.get(match[1], "")  # an unset variable is a missing key, not a mistake
+            else:
+                value = expand(value, self._sources.environ, place)
         if not value.strip() and entry is not None:
             for variable in entry.key_variables:
                 if self._sources.environ.get(variable, "").strip():
@@ -337,8 +353,8 @@ class _Selection:
     def _limits(self, name: str, entry: ProviderEntry | None) -> Limits:
         values: dict[str, Any] = {}
         # A preset speaks of the vendor's own machines: at an address of the user's own it holds only when asked for.
-        vendor = self._value(name, "base_url", None) is None or self._value(name, "tier", None) is not None
-        if entry is not None and self._sandbox_url is None and vendor:
+        url, asked = self._value(name, "base_url", None), self._value(name, "tier", None)
+        if entry is not None and self._sandbox_url is None and (url in (None, entry.base_url) or asked is not None):
             tier = str(self._value(name, "tier", entry.default_tier))
             tier = {"free": "0"}.get(tier.lower(), tier)
             if tier not in entry.tiers:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 import re
 from collections.abc import Callable, Mapping
+from reprlib import repr as shown  # cut to what a person reads
 from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -16,7 +18,9 @@ MOST_PARALLEL = 10_000
 
 
 def text(value: Any) -> str:
-    """Accept words; a bare number in YAML is words too."""
+    """Accept words; a bare number or date in YAML is words too."""
+    if type(value) is dt.date:  # a datetime is one too, but was not written as it prints
+        return value.isoformat()
     if isinstance(value, bool) or not isinstance(value, str | int | float) or not str(value).strip():
         raise ValueError("must be a word")
     return str(value).strip()
@@ -28,7 +32,7 @@ def choice(*allowed: str) -> Check:
     def check(value: Any) -> str:
         word = str(value).strip().lower()
         if word not in allowed:
-            raise ValueError(f"must be {' or '.join(allowed)}, not {value!r}")
+            raise ValueError(f"must be {' or '.join(allowed)}, not {shown(value)}")
         return word
 
     return check
@@ -40,10 +44,10 @@ def number(low: float, high: float = math.inf) -> Check:
     def check(value: Any) -> float:
         try:
             found = math.nan if isinstance(value, bool) else float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             found = math.nan
         if not low <= found <= high or math.isinf(found):
-            raise ValueError(f"must be a number {_bounds(low, high)}, not {value!r}")
+            raise ValueError(f"must be a number {_bounds(low, high)}, not {shown(value)}")
         return found
 
     return check
@@ -56,7 +60,7 @@ def whole(low: int, high: int = 10**12) -> Check:
     def check(value: Any) -> int:
         found: float = real(value)
         if found != int(found):
-            raise ValueError(f"must be a whole number, not {value!r}")
+            raise ValueError(f"must be a whole number, not {shown(value)}")
         return int(found)
 
     return check
@@ -67,7 +71,7 @@ def flag(value: Any) -> bool:
     words = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
     found = words.get(str(value).strip().lower())
     if found is None:
-        raise ValueError(f"must be true or false, not {value!r}")
+        raise ValueError(f"must be true or false, not {shown(value)}")
     return found
 
 
@@ -80,7 +84,7 @@ def size(value: Any) -> str:
     """Accept 512, 1K, 2K and 4K in any case."""
     found = str(value).strip().upper()
     if found not in SIZES:
-        raise ValueError(f"must be one of {', '.join(SIZES)}, not {value!r}")
+        raise ValueError(f"must be one of {', '.join(SIZES)}, not {shown(value)}")
     return found
 
 
@@ -88,7 +92,7 @@ def ratio(value: Any) -> str:
     """Accept width:height."""
     found = str(value).strip()
     if not re.fullmatch(r"[1-9]\d?:[1-9]\d?", found):
-        raise ValueError(f"must be width:height, such as 16:9, not {value!r}")
+        raise ValueError(f"must be width:height, such as 16:9, not {shown(value)}")
     return found
 
 
@@ -96,7 +100,7 @@ def duration_seconds(value: Any) -> float:
     """Accept 90, 90s, 15m, 2h and 7d."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", str(value).strip())
     if not found:
-        raise ValueError(f"must be a duration such as 90s, 15m, 2h or 7d, not {value!r}")
+        raise ValueError(f"must be a duration such as 90s, 15m, 2h or 7d, not {shown(value)}")
     return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
 
 
@@ -108,6 +112,8 @@ def base_url(value: Any) -> str:
         parts.port  # noqa: B018 - raises for a port that is none
     except ValueError:
         raise ValueError("is not an address") from None
+    if not found.isprintable() or " " in found:
+        raise ValueError("must not contain blanks or control characters")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("must begin with https:// or http:// and name a host")
     if parts.username or parts.password or parts.query or parts.fragment:
@@ -120,7 +126,7 @@ def zone(value: Any) -> str:
     try:
         return ZoneInfo(str(value)).key
     except (OSError, ValueError, ZoneInfoNotFoundError):
-        raise ValueError(f"must be a time zone such as America/Los_Angeles, not {value!r}") from None
+        raise ValueError(f"must be a time zone such as America/Los_Angeles, not {shown(value)}") from None
 
 
 def mapping(of: Check, key: Check = text) -> Check:
@@ -134,8 +140,19 @@ def mapping(of: Check, key: Check = text) -> Check:
     return check
 
 
+def json_value(value: Any) -> Any:
+    """Accept what JSON can hold; YAML knows more."""
+    if isinstance(value, Mapping):
+        return {text(key): json_value(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [json_value(inner) for inner in value]
+    if value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    raise ValueError("must hold words, numbers, lists and keys alone; put dates in quotes")
+
+
 def anything(value: Any) -> Any:
-    """Accept what the wire format may take."""
+    """Accept what is checked elsewhere, or not used yet."""
     return value
 
 
@@ -178,7 +195,7 @@ PROVIDER: Mapping[str, Check] = {
     "limits": anything,  # its keys are checked one by one
     "prices": mapping(number(0), key=size),
     "models": mapping(text),
-    "options": mapping(anything),
+    "options": mapping(json_value),
     "day_zone": zone,
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,9 @@ Path = tuple[str, ...]
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 LARGEST_FILE = 1_000_000  # characters; a config is a page, and a bomb of aliases is not
 MOST_NODES = 100_000
+DEEPEST = 50  # levels; the library's own recursion ends in a crash of the process
+_PLAIN_NUMBER = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,7 @@ def parse(text: str, name: str) -> Document:
     if len(text) > LARGEST_FILE:
         raise ConfigError(f"{name}: this file is too large for a configuration")
     try:
+        _check_depth(text, name)
         node = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
@@ -55,6 +60,25 @@ def parse(text: str, name: str) -> Document:
     return Document(name, values, reader.lines)
 
 
+def _check_depth(text: str, name: str) -> None:
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > DEEPEST:
+                line = f":{event.start_mark.line + 1}" if event.start_mark else ""
+                raise ConfigError(f"{name}{line}: nested too deeply")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+
+
+def _is_word(node: yaml.ScalarNode) -> bool:
+    """Whether something that YAML 1.1 takes for a number is written like a word: 16:9 (969), 007 (7), 12_34 (1234)."""
+    if node.tag not in _NUMBERS:
+        return False
+    return ":" in node.value or (node.tag == _NUMBERS[0] and not _PLAIN_NUMBER.fullmatch(node.value))
+
+
 class _Reader:
     """Turns nodes into values while noting lines."""
 
@@ -68,21 +92,23 @@ class _Reader:
         self._count += 1
         if self._count > MOST_NODES:
             raise ConfigError(f"{self._name}: too many values; are aliases nested in aliases?")
+        if len(path) > DEEPEST:  # an alias may lead back to what holds it
+            raise ConfigError(f"{self._name}:{node.start_mark.line + 1}: nested too deeply")
         if isinstance(node, yaml.MappingNode):
             return self.mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self.value(item, (*path, str(number))) for number, item in enumerate(node.value)]
+        if isinstance(node, yaml.ScalarNode) and _is_word(node):
+            return node.value
         try:
             return self._scalars.construct_object(node, deep=True)
-        except (yaml.YAMLError, ValueError, OverflowError, AttributeError, KeyError, TypeError) as error:
-            # A tag that does not fit its value makes the library fail in any of these ways.
+        except (yaml.YAMLError, ValueError, OverflowError, AttributeError, KeyError, TypeError):
+            # A tag that does not fit its value makes the library fail in any of these ways. The value may be a key.
             line = node.start_mark.line + 1
-            raise ConfigError(f"{self._name}:{line}: this value cannot be read: {node.value!r:.60}") from error
+            raise ConfigError(f"{self._name}:{line}: this value cannot be read; put it in quotes") from None
 
     def mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
         values: dict[str, Any] = {}
-        if len(path) > 50:
-            raise ConfigError(f"{self._name}:{node.start_mark.line + 1}: nested too deeply")
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
             if not isinstance(key_node, yaml.ScalarNode):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
@@ -79,6 +79,11 @@ class Catalog:
     models: Mapping[str, Model]
     providers: Mapping[str, ProviderEntry]
     as_of: dt.date
+    _by_name: Mapping[str, Model] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        by_name = {name: model for model in self.models.values() for name in (model.id, *model.aliases, *model.former)}
+        object.__setattr__(self, "_by_name", by_name)
 
     @property
     def ratios(self) -> frozenset[str]:
@@ -92,7 +97,7 @@ class Catalog:
 
     def find(self, name: str) -> Model | None:
         """Return the model with this id, alias or former id."""
-        return _index(self).get(name)
+        return self._by_name.get(name)
 
 
 @functools.cache
@@ -103,18 +108,6 @@ def load_catalog() -> Catalog:
     models = {name: _model(name, entry, ratios, pixels) for name, entry in document["models"].items()}
     providers = {name: _provider(name, _read(name)) for name in PROVIDERS}
     return Catalog(models, providers, document["as_of"])
-
-
-_indexes: dict[int, dict[str, Model]] = {}
-
-
-def _index(catalog: Catalog) -> dict[str, Model]:
-    index = _indexes.get(id(catalog))
-    if index is None:
-        index = _indexes[id(catalog)] = {
-            name: model for model in catalog.models.values() for name in (model.id, *model.aliases, *model.former)
-        }
-    return index
 
 
 def _read(name: str) -> Mapping[str, Any]:

@@ -213,7 +213,10 @@ def _run(prepared: Prepared, screen: Screen) -> int:
 def _display(screen: Screen, clock: Clock, ticks: list[Callable[[], None]]) -> list[Observer]:
     kind = screen.progress
     if kind == "auto":
-        kind = "bar" if sys.stderr.isatty() and not screen.verbose else "plain"
+        # Data lines on the same terminal would tear a bar that is drawn again and again.
+        torn = screen.output in ("jsonl", "paths") and sys.stdout.isatty()
+        able = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        kind = "bar" if able and not screen.verbose and not torn else "plain"
     if screen.quiet or kind == "none":
         return []
     if kind == "bar":

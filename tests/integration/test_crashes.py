@@ -54,7 +54,9 @@ def run(folder: Path, checkout: Path, *, die_at: int | None) -> int:
     command = [sys.executable, "-m", "nanobatch", *arguments]
     if die_at is not None:
         command = [sys.executable, "-c", DYING, str(die_at), *arguments]
-    ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    ended = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
     assert "Traceback" not in ended.stderr, ended.stderr
     return ended.returncode
 

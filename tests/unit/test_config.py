@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer import Context
+from typer.main import get_command
 
-from nanobatch.config import FILE, expand, load_settings
+from nanobatch.catalog import load_catalog
+from nanobatch.cli.app import app
+from nanobatch.config import FILE, expand, flag_name, load_settings
 from nanobatch.errors import ConfigError, NoProvider
-from nanobatch.schema import LIMITS, PROVIDER, SECTIONS
+from nanobatch.schema import LATER, LIMITS, PROVIDER, SECTIONS
 from nanobatch.settings import Limits, ProviderSettings, Settings
 
 RELAY = "providers:\n  relay: {protocol: openai, base_url: 'http://127.0.0.1:1/v1', api_key: k, prices: {1k: 0.05}}\n"
@@ -64,14 +70,111 @@ def test_the_nearest_place_wins(place: Place) -> None:
     assert (settings.run.retries, settings.origin("run.retries")) == (9, "--retries")
 
 
+LADDER: dict[str, tuple[Any, Any]] = {
+    "defaults.model": ("a", "b"),
+    "defaults.size": ("2K", "4K"),
+    "defaults.aspect_ratio": ("16:9", "3:4"),
+    "defaults.seed": (1, 2),
+    "defaults.images_per_prompt": (2, 3),
+    "run.retries": (1, 2),
+    "run.timeout_seconds": (60.0, 90.5),
+    "run.on_quota": ("wait", "stop"),
+    "run.on_unknown": ("hold", "retry"),
+    "run.budget_usd": (1.5, 2.0),
+    "run.confirm_above_usd": (1.5, 2.0),
+    "run.grace_seconds": (1.5, 2.0),
+    "output.dir": ("a", "2026-11-23"),
+    "output.name": ("a-{id}", "b-{id}"),
+}
+
+
+def test_the_ladder_has_every_key() -> None:
+    """A new key is tried at every place too."""
+    keys = {f"{section}.{key}" for section in ("defaults", "run", "output") for key in SECTIONS[section]}
+    assert keys - set(LATER) == set(LADDER)
+
+
+@pytest.mark.parametrize("dotted", LADDER)
+def test_every_key_can_stand_at_every_place(place: Place, dotted: str) -> None:
+    """Each key climbs from the default to the flag, unquoted in YAML, and each step tells its place."""
+    section, key = dotted.split(".")
+    one, two = LADDER[dotted]
+    variable = f"NANOBATCH_{section}_{key}".upper()
+
+    def found(flags: dict[str, Any] | None = None, environ: dict[str, str] | None = None) -> tuple[Any, str]:
+        settings = place.load(flags, KEY | (environ or {}))
+        return getattr(getattr(settings, section), key), settings.origin(dotted)
+
+    assert found()[1] == "default"
+    braces = one if "{" not in str(one) else f'"{one}"'
+    (place.user / "config.yaml").write_text(f"{section}:\n  {key}: {braces}\n")
+    assert found() == (one, f"{place.user / 'config.yaml'}:2")
+    place.write(f"# first\n\n{section}:\n  {key}: {two}\n")
+    assert found() == (two, "nanobatch.yaml:4")
+    assert found({}, {variable: str(one)}) == (one, variable)
+    assert found({dotted: two}, {variable: str(one)}) == (two, flag_name(dotted))
+
+
+def test_flags_are_those_of_the_command() -> None:
+    """A flag that an error names is one that the command has."""
+    command = get_command(app).get_command(Context(get_command(app)), "run")  # type: ignore[attr-defined]
+    flags = {flag for parameter in command.params for flag in parameter.opts}
+    assert "--retries" in flags
+    in_files_alone = {"run.confirm_above_usd", "run.grace_seconds"}
+    for dotted in (set(LADDER) | {"run.strategy", "limits.rpm", "limits.concurrency"}) - in_files_alone:
+        assert flag_name(dotted) in flags
+
+
+def test_null_at_a_nearer_place_is_a_value(place: Place) -> None:
+    """Writing null takes back what the user's own file says."""
+    (place.user / "config.yaml").write_text("run: {budget_usd: 5}\ndefaults: {aspect_ratio: 16:9}\n")
+    place.write("run: {budget_usd: null}\n")
+    settings = place.load(environ={**KEY, "NANOBATCH_DEFAULTS_ASPECT_RATIO": "none"})
+    assert (settings.run.budget_usd, settings.defaults.aspect_ratio) == (None, None)
+    assert settings.origin("run.budget_usd") == "nanobatch.yaml:1"
+
+
 def test_another_file_takes_the_place_of_the_folders(place: Place) -> None:
     """`--config` and NANOBATCH_CONFIG name a file; it must exist."""
     place.write("run: {retries: 1}\n")
     place.write("run: {retries: 7}\n", "other.yaml")
     assert place.load(config_path="other.yaml").run.retries == 7
     assert place.load(environ={**KEY, "NANOBATCH_CONFIG": "other.yaml"}).run.retries == 7
+    assert place.load(environ={**KEY, "NANOBATCH_CONFIG": ""}).run.retries == 1
     with pytest.raises(ConfigError, match="nowhere.yaml: there is no such file"):
         place.load(config_path="nowhere.yaml")
+    with pytest.raises(ConfigError, match="other.yaml/x: there is no such file"):
+        place.load(config_path="other.yaml/x")
+
+
+def test_a_file_as_windows_writes_it(place: Place) -> None:
+    """A byte order mark and CRLF are no part of the first key."""
+    (place.cwd / FILE).write_bytes(b"\xef\xbb\xbfrun:\r\n  retries: 7\r\n")
+    settings = place.load()
+    assert (settings.run.retries, settings.origin("run.retries")) == (7, "nanobatch.yaml:2")
+
+
+def test_what_is_no_text_file_is_told(place: Place) -> None:
+    """UTF-16, a folder, a name that no system takes: one sentence with the file's name."""
+    (place.cwd / FILE).write_bytes("run: {retries: 7}\n".encode("utf-16"))
+    with pytest.raises(ConfigError, match="nanobatch.yaml: cannot be read as a text file"):
+        place.load()
+    (place.cwd / FILE).unlink()
+    (place.cwd / FILE).mkdir()
+    with pytest.raises(ConfigError, match="nanobatch.yaml: cannot be read"):
+        place.load()
+    (place.cwd / FILE).rmdir()
+    place.user = place.user / ("x" * 300)
+    with pytest.raises(ConfigError, match="config.yaml: cannot be read"):
+        place.load()
+
+
+def test_a_users_folder_may_be_missing(place: Place) -> None:
+    """Nobody has to have a config folder, or a home at all."""
+    (place.user / "file").touch()
+    for folder in (place.user / "none", place.user / "file"):
+        place.user = folder
+        assert place.load().run.retries == 4
 
 
 @pytest.mark.parametrize(
@@ -87,14 +190,28 @@ def test_another_file_takes_the_place_of_the_folders(place: Place) -> None:
         ("defaults:\n  size: 9K\n", "nanobatch.yaml:2: defaults.size must be one of 512, 1K, 2K, 4K"),
         ("run: {budget_usd: -1}\n", "nanobatch.yaml:1: run.budget_usd must be a number of 0 or more"),
         ("run: {strategy: cheapest}\n", "nanobatch.yaml:1: run.strategy 'cheapest' is not available in this version yet"),
-        ("cache: {url: 'redis://x'}\n", "nanobatch.yaml:1: cache.url 'redis://x' is not available"),
+        ("cache: {url: 'redis://:password@x'}\n", "nanobatch.yaml:1: cache.url is not available in this version yet"),
+        ("usage: {url: 'redis://:password@x'}\n", "nanobatch.yaml:1: usage.url is not available in this version yet"),
+        ("cache: {semantic: {enabled: true}}\n", "nanobatch.yaml:1: cache.semantic {'enabled': True} is not available"),
         ("output: {gallery: true}\n", "nanobatch.yaml:1: output.gallery True is not available"),
         ("usage:\n  budget_usd_per_day: 5\n", "nanobatch.yaml:2: usage.budget_usd_per_day 5 is not available"),
         ("providers:\n  google: {tier: 9}\n", "nanobatch.yaml:2: google has no tier '9', only 0, 1, 2, 3"),
         ("providers:\n  google:\n    limits: {rpm: 0}\n", "nanobatch.yaml:3: providers.google.limits.rpm must be a number of 1"),
         ("providers:\n  x: {api_key: k, base_url: 'http://127.0.0.1/v1'}\n", "nanobatch.yaml:2: x is not in the catalog, so providers.x.protocol is needed"),
         ("providers:\n  x: {api_key: k, protocol: gemini}\n", "nanobatch.yaml:2: x is not in the catalog, so providers.x.base_url is needed"),
-        ("providers:\n  x: {protocol: gemini, base_url: 'http://h/v1'}\n", "nanobatch.yaml:2: providers.x.api_key is missing"),
+        ("providers:\n  x: {protocol: gemini, base_url: 'http://h/v1'}\n", "nanobatch.yaml:2: x has no key; set providers.x.api_key"),
+        ("providers:\n  x:\n    protocol: gemini\n    base_url: http://h/v1\n    api_key: ${X_KEY}\n", "nanobatch.yaml:5: x has no key; set X_KEY"),
+        ("providers:\n  gogle: {tier: 1}\n", "nanobatch.yaml:2: gogle is not in the catalog, so providers.gogle.protocol is needed; did you mean 'google'?"),
+        ('providers:\n  "a\\nb": {tier: 1}\n', "nanobatch.yaml:2: 'a\\nb' is no name for a provider"),
+        ("providers:\n  google:\n    api_key: [a, b]\n", "nanobatch.yaml:3: providers.google.api_key must be a word"),
+        ("providers:\n  google:\n    api_key: two words\n", "nanobatch.yaml:3: providers.google.api_key: the key contains blanks"),
+        ("providers:\n  google:\n    api_key: a${NOWHERE}\n", "nanobatch.yaml:3: providers.google.api_key: the variable NOWHERE is not set"),
+        ("providers:\n  google: {options: {since: 2026-11-23}}\n", "nanobatch.yaml:2: providers.google.options must hold words"),
+        ("providers:\n  google: {limits: {concurrency: null}}\n", "nanobatch.yaml:2: providers.google.limits.concurrency must be a number from 1"),
+        ("providers:\n  google: {prices: {8K: 1}}\n", "nanobatch.yaml:2: providers.google.prices must be one of 512, 1K, 2K, 4K, not '8K'"),
+        ("providers:\n  google: {models: {a: [b]}}\n", "nanobatch.yaml:2: providers.google.models must be a word"),
+        ("providers:\n  google: {day_zone: Mars}\n", "nanobatch.yaml:2: providers.google.day_zone must be a time zone"),
+        ("providers:\n  google: sk-secret\n", "nanobatch.yaml:2: providers.google must be keys with values"),
         ("providers:\n  x: {protocol: kie, base_url: 'http://h/v1', api_key: k}\n", "nanobatch.yaml:2: providers.x.protocol must be gemini or openai"),
         ("providers:\n  google: {base_url: 'https://h/v1?key=1'}\n", "nanobatch.yaml:2: providers.google.base_url must not contain"),
         ("providers:\n  google: {prices: {1K: -1}}\n", "nanobatch.yaml:2: providers.google.prices must be a number"),
@@ -168,7 +285,45 @@ def test_listed_providers_come_by_priority(place: Place) -> None:
     settings = place.load(environ={**KEY, "LZ": "lz-key"})
     assert [provider.name for provider in settings.providers] == ["laozhang", "google"]
     assert settings.providers[0].api_key.reveal() == "lz-key"
-    assert settings.warnings == ("openai is left out, because it has no key; set OPENAI_API_KEY",)
+    assert settings.warnings == ("openai is left out, because it has no key; set UNSET or OPENAI_API_KEY",)
+    assert [provider.priority for provider in settings.providers] == [1, 5]
+
+
+def test_without_priorities_the_order_of_the_list_counts(place: Place) -> None:
+    """Who is written first is tried first."""
+    place.write("providers:\n  openai: {api_key: a}\n  google:\n  laozhang: {api_key: b}\n")
+    assert [provider.name for provider in place.load().providers] == ["openai", "google", "laozhang"]
+
+
+def test_a_provider_of_the_users_own_file_can_be_named(place: Place) -> None:
+    """The folder lists who takes part, and -p still finds a relay that the user described elsewhere."""
+    (place.user / "config.yaml").write_text(RELAY)
+    place.write("providers:\n  google:\n")
+    assert [provider.name for provider in place.load().providers] == ["google"]
+    [relay] = place.load({"providers": ["relay"]}).providers
+    assert (relay.name, relay.base_url) == ("relay", "http://127.0.0.1:1/v1")
+
+
+def test_listed_without_any_key_names_their_variables(place: Place) -> None:
+    """When none of those listed has a key, only theirs are named."""
+    place.write("providers:\n  openai:\n  apiyi:\n")
+    with pytest.raises(NoProvider) as caught:
+        place.load()
+    assert caught.value.message.startswith("no provider has a key. Set one of OPENAI_API_KEY, APIYI_API_KEY, ")
+
+
+@pytest.mark.parametrize(
+    "written", ["", "api_key: ''", "api_key: null", "api_key: '${UNSET}'", "api_key: '${UNSET:-}'"]
+)
+def test_a_key_that_is_not_there_comes_from_the_catalogs_variable(place: Place, written: str) -> None:
+    """An empty key, or a variable that is not set, leaves the provider's usual variable."""
+    assert place.only(f"providers:\n  google: {{{written}}}\n").api_key.reveal() == "key-of-google"
+
+
+@pytest.mark.parametrize("key", ["0123456701234567", "1234_5678", "12:34", "0x12ab", "123456789012345678901234567890"])
+def test_a_key_is_taken_letter_by_letter(place: Place, key: str) -> None:
+    """A key of digits without quotes is not a number."""
+    assert place.only(f"providers:\n  google: {{api_key: {key}}}\n").api_key.reveal() == key
 
 
 def test_a_known_provider_needs_only_its_key(place: Place) -> None:
@@ -193,6 +348,8 @@ def test_a_preset_speaks_of_the_vendors_machines(place: Place) -> None:
     """At an address of one's own the preset holds only when it is asked for."""
     assert place.only("providers:\n  google: {base_url: 'http://127.0.0.1:1/v1beta'}\n").limits == Limits()
     text = "providers:\n  google: {base_url: 'http://127.0.0.1:1/v1beta', tier: 1}\n"
+    assert place.only(text).limits.rpm == 150
+    text = "providers:\n  google: {base_url: 'https://generativelanguage.googleapis.com/v1beta/'}\n"
     assert place.only(text).limits.rpm == 150
 
 
@@ -235,6 +392,7 @@ def test_variables_are_expanded_in_every_string() -> None:
     """`${VAR}` and `${VAR:-default}`, also in lists and mappings."""
     environ = {"A": "x", "EMPTY": ""}
     assert expand({"k": ["${A}/${B:-y}", 3], "e": "${EMPTY:-z}"}, environ, "f:1") == {"k": ["x/y", 3], "e": "z"}
+    assert expand("${A:-y}${B:-}$A ${} {A}", environ, "f:1") == "x$A ${} {A}"
     with pytest.raises(ConfigError, match=r"f:1: the variable B is not set; set it, or write \$\{B:-default\}"):
         expand("${B}", environ, "f:1")
 
@@ -242,7 +400,10 @@ def test_variables_are_expanded_in_every_string() -> None:
 def test_keys_are_never_shown(place: Place) -> None:
     """Neither settings nor errors repeat a key."""
     place.write(RELAY.replace("api_key: k", "api_key: sk-very-secret"))
-    assert "sk-very-secret" not in repr(place.load())
+    settings = place.load()
+    assert "sk-very-secret" not in repr(settings)
+    with pytest.raises(TypeError, match="not written anywhere"):
+        dataclasses.asdict(settings)
     place.write(RELAY.replace("api_key: k", "api_key: 'sk very secret'"))
     with pytest.raises(ConfigError) as caught:
         place.load()
@@ -260,11 +421,49 @@ def test_the_example_loads_and_shows_every_key(place: Place, project_root: Path)
         assert f"{key}:" in text, key
 
 
+def documented(project_root: Path) -> str:
+    return (project_root / "docs/config.md").read_text()
+
+
 def test_the_documentation_names_every_key(project_root: Path) -> None:
     """docs/config.md explains each key and each variable."""
-    text = (project_root / "docs/config.md").read_text()
+    text = documented(project_root)
     for section, keys in SECTIONS.items():
         for key in keys:
-            assert f"`{section}.{key}`" in text
+            assert f"\n| `{section}.{key}` |" in text
+            assert f"`NANOBATCH_{section.upper()}_`" in text
     for key in [*PROVIDER, *LIMITS]:
-        assert f"`{key}`" in text
+        assert f"\n| `{key}` |" in text
+
+
+def test_the_documentation_has_the_defaults(place: Place, project_root: Path) -> None:
+    """The default in the table is the one of the program."""
+    rows = dict(re.findall(r"^\| `([a-z_.]+)` \| (.*?) \|", documented(project_root), flags=re.MULTILINE))
+    settings = place.load()
+    for dotted in LADDER:
+        section, key = dotted.split(".")
+        value = getattr(getattr(settings, section), key)
+        shown = "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+        if dotted != "output.dir":  # depends on the prompts' file
+            assert rows[dotted].strip("`") == shown
+
+
+def test_the_documentation_names_every_provider(project_root: Path) -> None:
+    """The table of providers is that of the catalog: names, variables, order."""
+    text = documented(project_root)
+    rows = [line for line in text.splitlines() if re.match(r"\| [a-z]+ \| [A-Z]", line)]
+    catalog = load_catalog().providers.values()
+    assert [row.split(" | ")[0][2:] for row in rows] == [entry.name for entry in catalog]
+    for row, entry in zip(rows, catalog, strict=True):
+        assert " or ".join(entry.key_variables) in row
+        assert entry.protocol in row
+
+
+def test_the_examples_of_the_documentation_load(place: Place, project_root: Path) -> None:
+    """Each example is a configuration that can be copied."""
+    examples = re.findall(r"```yaml\n(.*?)```", documented(project_root), flags=re.DOTALL)
+    assert len(examples) >= 3
+    environ = {variable: "some-key" for entry in load_catalog().providers.values() for variable in entry.key_variables}
+    for example in examples:
+        place.write(example)
+        assert place.load(environ=environ | {"MY_RELAY_KEY": "some-key"}).providers

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import datetime as dt
+import math
 from typing import Any
 
 import pytest
 
 from nanobatch import schema
+from nanobatch.settings import Defaults, Limits, OutputSettings, RunSettings
 
 
 @pytest.mark.parametrize(
@@ -15,6 +19,7 @@ from nanobatch import schema
         (schema.text, " x ", "x"),
         (schema.text, 12, "12"),
         (schema.choice("a", "b"), "A", "a"),
+        (schema.text, dt.date(2026, 11, 23), "2026-11-23"),
         (schema.number(0), "1.5", 1.5),
         (schema.whole(1), "20", 20),
         (schema.whole(1), 3.0, 3),
@@ -31,6 +36,7 @@ from nanobatch import schema
         (schema.base_url, "http://127.0.0.1:8080/v1/", "http://127.0.0.1:8080/v1"),
         (schema.zone, "America/Los_Angeles", "America/Los_Angeles"),
         (schema.mapping(schema.number(0), key=schema.size), {"1k": 0.05}, {"1K": 0.05}),
+        (schema.json_value, {"a": [1, 0.5, None, True, {"b": "c"}]}, {"a": [1, 0.5, None, True, {"b": "c"}]}),
     ],
 )
 def test_good_values(check: schema.Check, value: Any, found: Any) -> None:
@@ -49,6 +55,14 @@ def test_good_values(check: schema.Check, value: Any, found: Any) -> None:
         (schema.number(0), "NaN"),
         (schema.number(0), "inf"),
         (schema.number(0), True),
+        (schema.number(0), 10**400),
+        (schema.number(0), -(10**400)),
+        (schema.whole(1), 10**400),
+        (schema.text, dt.datetime(2026, 11, 23, tzinfo=dt.UTC)),
+        (schema.json_value, dt.date(2026, 11, 23)),
+        (schema.json_value, {"a": [b"bytes"]}),
+        (schema.json_value, math.nan),
+        (schema.json_value, [math.inf]),
         (schema.number(1, 5), 6),
         (schema.whole(1), 1.5),
         (schema.whole(1), "x"),
@@ -62,6 +76,9 @@ def test_good_values(check: schema.Check, value: Any, found: Any) -> None:
         (schema.base_url, "https://user:pass@x.example"),
         (schema.base_url, "https://x.example/v1?key=1"),
         (schema.base_url, "https://x.example:99999"),
+        (schema.base_url, "https://x.example/a b"),
+        (schema.base_url, "https://x.example/\x1b[31m"),
+        (schema.base_url, "https://x.example/v1#sk-1"),
         (schema.base_url, "http://[::1"),
         (schema.zone, "Mars/Olympus"),
         (schema.zone, "../../etc/passwd"),
@@ -80,3 +97,47 @@ def test_what_comes_later_is_a_known_key() -> None:
     for dotted in schema.LATER:
         section, key = dotted.split(".")
         assert key in schema.SECTIONS[section]
+
+
+@pytest.mark.parametrize("check", [schema.number(0, 5), schema.size, schema.ratio, schema.flag, schema.zone])
+def test_a_long_value_is_cut(check: schema.Check) -> None:
+    """An error is a sentence, also when what stands there is a page."""
+    with pytest.raises(ValueError, match="must") as caught:
+        check("x" * 10_000)
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("section", "typed"), [("defaults", Defaults), ("run", RunSettings), ("output", OutputSettings)]
+)
+def test_settings_have_the_schemas_keys(section: str, typed: Any) -> None:
+    """Each key that may be written has a typed place, and its default is a value that may be written."""
+    names = {field.name for field in dataclasses.fields(typed)}
+    later = {dotted.split(".")[1] for dotted in schema.LATER if dotted.startswith("output.")}
+    assert names == set(schema.SECTIONS[section]) - later
+    for name in names:
+        default = getattr(typed(), name)
+        assert schema.SECTIONS[section][name](default) == default
+
+
+def test_limits_have_the_schemas_keys() -> None:
+    """The numbers of a provider are the same in the file and in the program."""
+    assert {field.name for field in dataclasses.fields(Limits)} == set(schema.LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("dotted", "now", "later"),
+    [
+        ("run.strategy", "priority", "fastest"),
+        ("output.gallery", False, True),
+        ("cache.url", None, "redis://h"),
+        ("cache.semantic", {"enabled": False}, {"enabled": True}),
+        ("usage.url", None, "redis://h"),
+        ("usage.budget_usd_per_day", None, 0.0),
+    ],
+)
+def test_what_comes_later_is_told_from_what_is_here(dotted: str, now: Any, later: Any) -> None:
+    """Written as off it is accepted; switched on it is not."""
+    assert dotted in schema.LATER
+    assert not schema.LATER[dotted](now)
+    assert schema.LATER[dotted](later)

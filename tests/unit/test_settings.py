@@ -44,5 +44,7 @@ def test_settings_do_not_show_keys() -> None:
     everything = Settings(Defaults(), RunSettings(), OutputSettings(), (settings("relay"),))
     assert "secret-of-relay" not in repr(everything)
     assert everything.origin("run.retries") == "default"
+    with pytest.raises(TypeError, match="a key is not written anywhere"):
+        dataclasses.asdict(everything)
     with pytest.raises(dataclasses.FrozenInstanceError):
         everything.sandbox = True  # type: ignore[misc]

@@ -45,6 +45,26 @@ def test_where_a_relay_still_sells_it_an_id_stays(relay: str, model: str) -> Non
     assert (found.wire_model, found.warning) == (model, None)
 
 
+def test_the_warning_says_what_is_used_since_when() -> None:
+    """A person reads the day and the successor, and searches no further."""
+    warning = "google shut gemini-2.5-flash-image down on 2026-10-02; gemini-nano-banana-2.1 is used instead"
+    assert offer("google", "gemini-2.5-flash-image").warning == warning
+    warning = "google shut gemini-3-pro-image-preview down on 2026-06-25; gemini-3-pro-image is used instead"
+    assert offer("google", "gemini-3-pro-image-preview").warning == warning
+
+
+def test_a_mapped_id_is_the_users_word() -> None:
+    """Who maps a retired name to an id of their own gets that id, unresolved and without a warning."""
+    found = offer("google", "nano-banana", models={"nano-banana": "x-1"}, prices={"1K": 0.1})
+    assert (found.wire_model, found.warning) == ("x-1", None)
+
+
+def test_a_successor_draws_at_its_own_price() -> None:
+    """What a retired id costs is what its successor costs, in the table and by tokens."""
+    former, today = offer("google", "nano-banana-2"), offer("google", "nano-banana-2.1")
+    assert (former.prices, former.token_prices, former.known) == (today.prices, today.token_prices, today.known)
+
+
 def test_a_model_that_is_not_sold_names_what_is() -> None:
     """The error suggests the nearest name, or lists a few."""
     with pytest.raises(ConfigError, match="did you mean 'nano-banana-pro'"):
