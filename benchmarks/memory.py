@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from processes import HERE, ROOT, environment, run, serving, workplace, write_inputs
+from processes import HERE, ROOT, environment, run, serving, warm, workplace, write_inputs
 
 OPTIONS = ("-c", "nanobatch.yaml", "-o", "out", "--yes", "--progress", "none")
 
@@ -33,6 +33,7 @@ def measure(in_flight: int, kilobytes: int, options: argparse.Namespace) -> dict
         write_inputs(folder, url=server.url, images=images, concurrency=in_flight)
         env = environment(folder, server.ca) | {"PYTHONPATH": str(ROOT)}
         command = [sys.executable, str(HERE / "with_heartbeat.py"), "run", "prompts.csv", *OPTIONS]
+        warm(images * kilobytes * 1000)
         ended = run(command, folder=folder, env=env)
         if ended.status:
             raise SystemExit(f"nanobatch ended with {ended.status}: {ended.stderr[-2000:]}")
