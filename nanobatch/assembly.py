@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import json
 import random
 import secrets
@@ -24,7 +23,7 @@ from nanobatch.engines.local import LocalEngine
 from nanobatch.errors import ConfigError, NotSent, StoreError
 from nanobatch.estimate import estimate
 from nanobatch.events import Event, Observer, RunFinished, RunStarted, Warned
-from nanobatch.folder import Folder, locked, open_folder, recover
+from nanobatch.folder import Folder, input_digest, locked, open_folder, recover
 from nanobatch.limits import Gate
 from nanobatch.limits.circuit_breaker import CircuitBreaker
 from nanobatch.manifest import Sorted64, fingerprint, peek
@@ -337,7 +336,10 @@ class _Run:
                 self._prepared.planner.jobs(everything=True),
                 self._missing,
                 final.add,
-                input_digest=_input_digest(self._prepared),
+                input_digest=input_digest(
+                    self._prepared.request.inputs,
+                    (self._prepared.request, self._settings.defaults, self._settings.output.name),
+                ),
             )
             if self._stop.reason is None or self._stop.reason.kind != "store":
                 # Else an image may wait as a part for its place: the ledger must still know it in the next run.
@@ -388,16 +390,3 @@ def _total(settings: Settings) -> int:
 
 def _pretty(summary: Mapping[str, Any]) -> bytes:
     return json.dumps(summary, indent=2, ensure_ascii=False).encode() + b"\n"
-
-
-def _input_digest(prepared: Prepared) -> str | None:
-    """Name the input and all that decides what a record says of it; None for what cannot be read twice."""
-    digest = hashlib.sha256(
-        repr((prepared.request, prepared.settings.defaults, prepared.settings.output.name)).encode()
-    )
-    for path in prepared.request.inputs:
-        if not Path(path).is_file():
-            return None
-        with Path(path).open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import socket
@@ -135,3 +136,19 @@ def recover(folder: Folder, jobs: Iterable[Job], record_of: Callable[[Job, str, 
         folder.done.add(fingerprint(job.id))
         count += 1
     return count
+
+
+def input_digest(paths: Iterable[str], decisions: object) -> str | None:
+    """Name the input and all that decides what a record says of it; None for what cannot be read twice.
+
+    Args:
+        paths: The prompt files.
+        decisions: Settings whose repr tells whether the records would be the same.
+    """
+    digest = hashlib.sha256(repr(decisions).encode())
+    for path in map(Path, paths):
+        if not path.is_file():
+            return None
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()

@@ -11,7 +11,7 @@ import pytest
 
 from nanobatch.attempts import Landed, Line
 from nanobatch.errors import ConfigError, StoreError
-from nanobatch.folder import ATTEMPTS, Folder, locked, open_folder, recover
+from nanobatch.folder import ATTEMPTS, Folder, input_digest, locked, open_folder, recover
 from nanobatch.manifest import fingerprint
 from nanobatch.model import Cost, Job
 from nanobatch.pipeline import record_of
@@ -146,3 +146,15 @@ def test_syncing_reaches_every_file(tmp_path: Path, clock: ManualClock) -> None:
     folder = opened(tmp_path, clock)
     folder.sync()
     assert (tmp_path / ATTEMPTS).exists()
+
+
+def test_the_input_is_named_by_all_that_decides(tmp_path: Path) -> None:
+    """The same file and settings have one name; a changed byte or setting another; a stream has none."""
+    file = tmp_path / "p.csv"
+    file.write_text("prompt\na\n")
+    first = input_digest([str(file)], ("1K",))
+    assert first == input_digest([str(file)], ("1K",))
+    assert first != input_digest([str(file)], ("2K",))
+    file.write_text("prompt\nb\n")
+    assert first != input_digest([str(file)], ("1K",))
+    assert input_digest(["-"], ("1K",)) is None
