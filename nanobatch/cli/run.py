@@ -18,7 +18,7 @@ SCREEN = "Screen and files"
 def run(  # noqa: PLR0913 - one parameter per option
     prompts: Annotated[
         list[str],
-        typer.Argument(metavar="PROMPTS...", help="Files: .csv .tsv .jsonl .ndjson .txt, or - for standard input."),
+        typer.Argument(metavar="PROMPTS", help="Files: .csv .tsv .jsonl .ndjson .txt, or - for standard input."),
     ],
     *,
     out: Annotated[
@@ -34,13 +34,19 @@ def run(  # noqa: PLR0913 - one parameter per option
     template: Annotated[
         str | None,
         typer.Option(
-            "--template", "-t", help="Prompt from columns: 'Photo of {product} on {background}'.", rich_help_panel=INPUT
+            "--template",
+            "-t",
+            metavar="TEMPLATE",
+            help="Prompt from columns: 'Photo of {product} on {background}'.",
+            rich_help_panel=INPUT,
         ),
     ] = None,
     name: Annotated[
         str | None, typer.Option(metavar="TEMPLATE", help="File names: '{index:04d}-{slug}'.", rich_help_panel=INPUT)
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N prompts.", rich_help_panel=INPUT)] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Only the first N prompts.", rich_help_panel=INPUT)
+    ] = None,
     only: Annotated[
         str | None, typer.Option(metavar="GLOB", help="Only prompts whose id matches.", rich_help_panel=INPUT)
     ] = None,
@@ -50,11 +56,16 @@ def run(  # noqa: PLR0913 - one parameter per option
     provider: Annotated[
         list[str] | None,
         typer.Option(
-            "--provider", "-p", help="Repeatable, in the order in which they are tried.", rich_help_panel=IMAGE
+            "--provider",
+            "-p",
+            metavar="NAME",
+            help="Repeatable, in the order in which they are tried.",
+            rich_help_panel=IMAGE,
         ),
     ] = None,
     model: Annotated[
-        str | None, typer.Option("--model", "-m", help="Such as nano-banana-pro.", rich_help_panel=IMAGE)
+        str | None,
+        typer.Option("--model", "-m", metavar="NAME", help="Such as nano-banana-pro.", rich_help_panel=IMAGE),
     ] = None,
     size: Annotated[
         str | None, typer.Option(metavar="512|1K|2K|4K", help="Of the images.", rich_help_panel=IMAGE)
@@ -62,9 +73,12 @@ def run(  # noqa: PLR0913 - one parameter per option
     aspect_ratio: Annotated[
         str | None, typer.Option(metavar="W:H", help="Such as 16:9.", rich_help_panel=IMAGE)
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="For models that take one.", rich_help_panel=IMAGE)] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="For models that take one.", rich_help_panel=IMAGE)
+    ] = None,
     images_per_prompt: Annotated[
-        int | None, typer.Option("--images-per-prompt", "-n", help="Variants of each prompt.", rich_help_panel=IMAGE)
+        int | None,
+        typer.Option("--images-per-prompt", "-n", metavar="N", help="Variants of each prompt.", rich_help_panel=IMAGE),
     ] = None,
     strategy: Annotated[
         Strategy | None, typer.Option(help="Which provider takes which job.", rich_help_panel=RUN)
@@ -73,10 +87,14 @@ def run(  # noqa: PLR0913 - one parameter per option
         float | None, typer.Option(metavar="USD", help="Never spend more in this run.", rich_help_panel=RUN)
     ] = None,
     concurrency: Annotated[
-        int | None, typer.Option(help="Requests at once, per provider.", rich_help_panel=RUN)
+        int | None, typer.Option(metavar="N", help="Requests at once, per provider.", rich_help_panel=RUN)
     ] = None,
-    rpm: Annotated[int | None, typer.Option(help="Requests per minute, per provider.", rich_help_panel=RUN)] = None,
-    retries: Annotated[int | None, typer.Option(help="Repeats of a job after failures.", rich_help_panel=RUN)] = None,
+    rpm: Annotated[
+        int | None, typer.Option(metavar="N", help="Requests per minute, per provider.", rich_help_panel=RUN)
+    ] = None,
+    retries: Annotated[
+        int | None, typer.Option(metavar="N", help="Repeats of a job after failures.", rich_help_panel=RUN)
+    ] = None,
     timeout: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="For one whole answer.", rich_help_panel=RUN)
     ] = None,

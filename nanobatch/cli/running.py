@@ -20,7 +20,7 @@ from nanobatch.assembly import Prepared, Request, dry_run, prepare, run
 from nanobatch.clock import Clock, SystemClock
 from nanobatch.config import load_settings
 from nanobatch.errors import ConfigError, InputError, NanobatchError, StoreError
-from nanobatch.events import Observer
+from nanobatch.events import Event, Observer, RunStarted
 from nanobatch.journal import as_store_error
 from nanobatch.reporters import Observers
 from nanobatch.reporters.events_file import EventsFile
@@ -122,7 +122,7 @@ def _sandbox(root: Path) -> Iterator[str]:
     try:
         books.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise as_store_error(error, books.parent) from error
+        raise ConfigError(as_store_error(error, books.parent).message) from error
     command = [sys.executable, "-m", "nanobatch.sandbox", "--port", "0", "--stop-with-stdin", "--books", str(books)]
     # A session of its own: Ctrl-C is for the run, which still needs its provider while it finishes.
     process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
@@ -149,8 +149,9 @@ def _served_by(prepared: Prepared, settings: Settings) -> Prepared:
 def _show_plan(prepared: Prepared, screen: Screen) -> int:
     plan = dry_run(prepared)
     as_json = screen.output in ("json", "jsonl")
+    indent = 2 if screen.output == "json" else None
     try:
-        typer.echo(json.dumps(plan, indent=2, ensure_ascii=False) if as_json else render_plan_text(plan))
+        typer.echo(json.dumps(plan, indent=indent, ensure_ascii=False) if as_json else render_plan_text(plan))
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -196,8 +197,19 @@ def _run(prepared: Prepared, screen: Screen) -> int:
     if not (screen.quiet and screen.output == "text"):
         observers.append(data)
     told = Observers(observers, ticks=ticks)
+    started = False
+
+    def observe(event: Event) -> None:
+        nonlocal started
+        started = started or isinstance(event, RunStarted)
+        told(event)
+
     try:
-        summary = asyncio.run(run(prepared, clock=clock, observe=told, tick=told.tick, stop=stop))
+        summary = asyncio.run(run(prepared, clock=clock, observe=observe, tick=told.tick, stop=stop))
+    except StoreError as error:
+        if started:
+            raise
+        raise ConfigError(error.message) from error  # as above
     finally:
         ends = [getattr(observer, "stop", None) for observer in observers]
         ends += [handler.close for handler in handlers]

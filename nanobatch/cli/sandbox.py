@@ -12,19 +12,38 @@ import typer
 
 def sandbox(  # noqa: PLR0913 - one parameter per option
     *,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 picks a free one.")] = 8787,
-    books: Annotated[Path | None, typer.Option(help="Write every billable creation to this file.")] = None,
-    rpm: Annotated[int | None, typer.Option(min=1, help="Requests in any rolling minute; more get a 429.")] = None,
-    rpd: Annotated[int | None, typer.Option(min=1, help="Requests in all; more get the 429 of a spent day.")] = None,
-    ipm: Annotated[int | None, typer.Option(min=1, help="Images in any rolling minute; more get a 429.")] = None,
-    concurrency: Annotated[int | None, typer.Option(min=1, help="Requests at once; more get a 429.")] = None,
-    latency: Annotated[str, typer.Option(help="Seconds an image takes: '1.5' or '0.2-0.6'.")] = "0.2-0.6",
-    fault: Annotated[
-        list[str] | None, typer.Option(help="KIND=PROBABILITY, such as 503=0.1; repeatable. KIND 'help' lists them.")
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, metavar="N", help="Port on 127.0.0.1; 0 picks a free one.")
+    ] = 8787,
+    books: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write every billable creation to this file.")
     ] = None,
-    retry_after: Annotated[float | None, typer.Option(min=0, help="Seconds that a 429 asks to wait.")] = None,
-    image_bytes: Annotated[int | None, typer.Option(min=1, help="Pad each image to this length.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Makes latencies and faults repeatable.")] = None,
+    rpm: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Requests in any rolling minute; more get a 429.")
+    ] = None,
+    rpd: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Requests in all; more get the 429 of a spent day.")
+    ] = None,
+    ipm: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Images in any rolling minute; more get a 429.")
+    ] = None,
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Requests at once; more get a 429.")
+    ] = None,
+    latency: Annotated[
+        str, typer.Option(metavar="SECONDS", help="Seconds an image takes: '1.5' or '0.2-0.6'.")
+    ] = "0.2-0.6",
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KIND=PROBABILITY", help="Such as 503=0.1; repeatable. '--fault help' lists the kinds."),
+    ] = None,
+    retry_after: Annotated[
+        float | None, typer.Option(min=0, metavar="SECONDS", help="Seconds that a 429 asks to wait.")
+    ] = None,
+    image_bytes: Annotated[
+        int | None, typer.Option(min=1, metavar="BYTES", help="Pad each image to this length.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Makes latencies and faults repeatable.")] = None,
 ) -> None:
     """Speak the providers' wire formats on 127.0.0.1, without a key and without cost.
 

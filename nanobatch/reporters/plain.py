@@ -41,7 +41,7 @@ class PlainLines:
             case Stopping():
                 self._line(f"stopping: {event.reason}; {event.in_flight} on the wire")
             case RunFinished():
-                self._progress()
+                self._progress(ended=True)
             case _:
                 pass
 
@@ -56,7 +56,7 @@ class PlainLines:
         self._next = self._clock.monotonic() + EVERY_SECONDS
         resumed = f", {count(event.already_done)} of them already done" if event.already_done else ""
         by = f" through {', '.join(event.providers)}" + (" (sandbox)" if event.sandbox else "")
-        self._line(f"{images(event.jobs)} wanted{resumed}{by}, into {event.output}")
+        self._line(f"{images(event.jobs)} wanted{by}{resumed}, into {event.output}")
 
     def _failed(self, record: Record) -> None:
         self._failures += 1
@@ -68,8 +68,9 @@ class PlainLines:
         if self._failures == FAILURES_SHOWN:
             self._line("further failures are counted and listed in failed.jsonl")
 
-    def _progress(self) -> None:
+    def _progress(self, *, ended: bool = False) -> None:
         tally = self._tally
+        going_on = tally.settled < tally.jobs and not ended and not tally.stopping
         landing = tally.per_minute()
         parts = [
             f"{count(tally.settled)}/{count(tally.jobs)}",
@@ -78,7 +79,7 @@ class PlainLines:
             f"{count(tally.in_flight)} in flight" if tally.in_flight else "",
             f"{rate(landing)}/min" if landing is not None else "",
             f"{money(tally.cost_usd)} spent",
-            f"{duration(tally.seconds_left())} left" if tally.settled < tally.jobs else "",
+            f"{duration(tally.seconds_left())} left" if going_on else "",
         ]
         self._line(", ".join(part for part in parts if part))
 

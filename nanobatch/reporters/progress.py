@@ -88,7 +88,8 @@ class ProgressDisplay:
             parts += [self._lane(f"{_steady(name, 20):<{width}}", lane) for name, lane in lanes]
         parts += [_error(message, times) for message, times in tally.last_errors]
         if tally.stopping:
-            words = f"stopping, {count(tally.in_flight)} on the wire: {_steady(tally.stopping)}"
+            at_once = " (Ctrl-C ends at once)" if tally.in_flight else ""
+            words = f"stopping, {count(tally.in_flight)} on the wire{at_once}: {_steady(tally.stopping)}"
             parts.append(Text(words, "yellow", no_wrap=True, overflow="ellipsis"))
         return Group(*parts)
 
@@ -107,7 +108,7 @@ class ProgressDisplay:
     def _counts(self) -> Text:
         tally = self._tally
         flying = f"{count(tally.in_flight)} in flight"
-        left = f"{duration(tally.seconds_left())} left"
+        left = "" if tally.stopping else f"{duration(tally.seconds_left())} left"
         done, failed, *others = self._numbers()
         parts = [done, failed, (3, flying), *others, (2, left)]
         return Text(_fitted(parts, self._console.width), no_wrap=True, overflow="ellipsis")

@@ -57,11 +57,11 @@ def _money_line(summary: Mapping[str, Any]) -> str:
 
 
 def _providers(summary: Mapping[str, Any]) -> list[str]:
-    if len(summary["providers"]) < 2:
+    asked = {name: found for name, found in summary["providers"].items() if found["attempts"] or found["images"]}
+    if len(asked) < 2:
         return []
     return [
-        f"  {safe(name, 30)}: {images(found['images'])}, {money(found['cost_usd'])}"
-        for name, found in summary["providers"].items()
+        f"  {safe(name, 30)}: {images(found['images'])}, {money(found['cost_usd'])}" for name, found in asked.items()
     ]
 
 

@@ -41,7 +41,7 @@ def plan(shell: Shell, *arguments: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["run"], "PROMPTS..."),
+        (["run"], "PROMPTS"),
         (["run", "p.csv", "--frobnicate"], "--frobnicate"),
         (["run", "p.csv", "--strategy", "luck"], "luck"),
         (["run", "p.csv", "-O", "xml"], "xml"),
@@ -183,6 +183,8 @@ def test_a_plan_sends_and_writes_nothing(shell: Shell, server: TinyServer) -> No
     text = shell.run("run", "p.csv", "--dry-run")
     assert text.stdout.startswith("3 images wanted, 0 already on disk, 3 to generate\ninto p-images\n")
     assert text.stderr == ""
+    [line] = shell.run("run", "p.csv", "--dry-run", "-O", "jsonl").stdout.splitlines()
+    assert json.loads(line) == plan(shell)
     assert (server.prompts, shell.files()) == ([], before)
 
 

@@ -370,6 +370,15 @@ def test_a_full_disk_under_the_output_is_no_crash(shell: Shell, line: str, code:
     assert ("standard output" in done.stderr) == (code == 5)
 
 
+@pytest.mark.parametrize("more", [[], ["--sandbox"]])
+def test_a_folder_that_cannot_be_made_is_2(shell: Shell, server: TinyServer, more: list[str]) -> None:
+    """Nothing was sent, and running the same command again would not help."""
+    done = shell.run("run", "p.csv", "-o", "/dev/null/out", *more)
+    assert done.returncode == 2
+    assert "/dev/null/out/.nanobatch" in done.stderr
+    assert server.prompts == []
+
+
 @pytest.mark.parametrize("more", [[], ["--sandbox"], ["--dry-run"]])
 def test_a_file_is_no_folder(shell: Shell, server: TinyServer, more: list[str]) -> None:
     """`-o prompts.csv` is a mistake of usage, found before anything is sent."""
@@ -405,7 +414,8 @@ def test_a_complaint_that_nobody_reads_is_no_crash(monkeypatch: pytest.MonkeyPat
 
 
 ON_TERMINAL = """
-import fcntl, os, sys, termios
+import fcntl, os, signal, sys, termios
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # a job in a shell's background inherits that it is ignored
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # so that Ctrl-C on it reaches the command
 os.execv(sys.executable, [sys.executable, "-m", "nanobatch", *sys.argv[1:]])
 """

@@ -44,7 +44,7 @@ def log() -> Log:
 def test_the_first_line_says_what_is_wanted(log: Log) -> None:
     """How many, how many already, through whom, into where."""
     assert log.after(started(1000, already_done=400, providers=("a", "b"), sandbox=True)) == [
-        "1,000 images wanted, 400 of them already done through a, b (sandbox), into out"
+        "1,000 images wanted through a, b (sandbox), 400 of them already done, into out"
     ]
     assert Log().after(started(1)) == ["1 image wanted through first, into out"]
 
@@ -134,6 +134,16 @@ def test_the_last_line_is_the_balance(log: Log) -> None:
     """The end of the run has a line, however short the run was, without a time left."""
     log.after(started(1), JobFinished(ok()), RunFinished(summary(ok())))
     assert log.lines[-1] == "1/1, 1 new, $0.134 spent"
+    cut = Log()
+    cut.after(started(9), JobFinished(ok()), RunFinished(summary(ok())))
+    assert cut.lines[-1] == "1/9, 1 new, $0.134 spent"
+
+
+def test_a_run_that_stops_promises_no_time(log: Log) -> None:
+    """Jobs that are not sent any more have no time left."""
+    log.after(started(9), sent(), Stopping("interrupted", 1, 30.0))
+    log.ticks(30)
+    assert log.lines[-1] == "01:00:30Z 0/9, 0 new, 1 in flight, $0.00 spent"
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())

@@ -132,7 +132,7 @@ def test_the_last_errors_have_counts(screen: Screen) -> None:
 def test_stopping_is_announced(screen: Screen) -> None:
     """Who pressed Ctrl-C sees that it was heard, and what is still waited for."""
     frame = visible(screen.after(started(), sent(1), sent(2), Stopping("interrupted", 2, 30.0)))
-    assert "stopping, 2 on the wire: interrupted" in frame
+    assert "stopping, 2 on the wire (Ctrl-C ends at once): interrupted" in frame
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -88,6 +88,10 @@ def test_providers_are_listed_when_there_are_several() -> None:
     assert "first:" not in render_text(summary(ok(1)))
     lines = render_text(summary(ok(1), ok(2, provider="second", cost_usd=0.05))).splitlines()
     assert lines[2:] == ["  first: 1 image, $0.134", "  second: 1 image, $0.050"]
+    unasked = {"images": 0, "attempts": 0, "cost_usd": 0.0, "maybe_cost_usd": 0.0, "errors": {"account_stopped": 1}}
+    found = dict(summary(ok(1)))
+    found["providers"] = {**found["providers"], "none": unasked}
+    assert len(render_text(found).splitlines()) == 2
 
 
 def test_earlier_images_and_uncertain_money_are_told_apart() -> None:
