@@ -15,7 +15,7 @@ from nanobatch.sources.lines import PromptFile, read_lines
 
 CELL_CHARACTERS = 1_048_576
 DELIMITERS = (",", ";", "\t", "|")
-_NO_DELIMITER = "\x1f"  # a header of one column shows no separator: then nothing separates, not even a comma
+_NO_DELIMITER = "\ud800"  # a header of one column: nothing separates, not even a comma; no decoded text can hold this
 _QUOTED = re.compile(r'"[^"]*"')
 _HEADER_LINES = 100  # a header cell may hold line breaks, but not a novel
 

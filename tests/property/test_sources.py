@@ -44,6 +44,7 @@ def tables(draw: st.DrawFn) -> tuple[list[str], list[list[str]]]:
 
 @given(tables(), st.sampled_from(DELIMITERS), QUOTING, ENCODING, LINE_END)
 @example((["prompt"], [['"'], ["a\n"]]), ",", csv.QUOTE_MINIMAL, "utf-8", "\n")
+@example((["prompt"], [["\x1f"], ["a\uffffb"]]), ",", csv.QUOTE_MINIMAL, "utf-8", "\n")
 def test_what_the_csv_module_writes_reads_back(
     table: tuple[list[str], list[list[str]]], delimiter: str, quoting: Any, encoding: str, line_end: str
 ) -> None:
