@@ -1,14 +1,16 @@
 """The attempts ledger: every request that may cost money, written before it is sent and again when it ends.
 
-Three kinds of line share `.nanobatch/attempts.jsonl`:
+Four kinds of line share `.nanobatch/attempts.jsonl`:
 
     intent   about to be sent: which job, to whom, at what worst price
+    task     ordered: what the provider calls the task, so that whoever comes next can fetch its image
     outcome  what became of it; for an image also where its bytes are, so that a kill between the last byte
              and the manifest loses nothing
     settled  a run ended and its manifest was written
 
-An intent without an outcome was on the wire when a process died. Nobody can know whether it was billed, so the next
-run closes it as possibly billed and counts its worst price.
+An intent without an outcome was on the wire when a process died. With a task, the next run fetches what it ordered.
+Without one nobody can know whether it was billed, so the next run closes it as possibly billed and counts its worst
+price.
 """
 
 from __future__ import annotations
@@ -50,7 +52,7 @@ class Landed(msgspec.Struct, frozen=True, omit_defaults=True):
 class Line(msgspec.Struct, frozen=True, omit_defaults=True):
     """One line of the ledger, of any kind."""
 
-    kind: str  # intent | outcome | settled
+    kind: str  # intent | task | outcome | settled
     at: float  # wall-clock seconds
     attempt: str = ""
     job: str = ""
@@ -65,6 +67,18 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True):
     maybe_usd: float = 0.0  # outcome: possibly billed
     http_status: int | None = None
     landed: Landed | None = None
+    task: str | None = None  # task: what the provider's `resume` needs
+
+
+@dataclass(frozen=True, slots=True)
+class OpenTask:
+    """An order that is paid, or will be, and whose image is still to be fetched."""
+
+    attempt: str
+    provider: str
+    task: str
+    worst_usd: float
+    ordered_at: float  # wall-clock seconds
 
 
 @dataclass(slots=True)
@@ -83,6 +97,7 @@ class Past:
     tallies: dict[str, Tally] = field(default_factory=dict)  # jobs that were tried and have no image yet
     interrupted: list[Line] = field(default_factory=list)  # intents that never ended
     landed: dict[str, tuple[str, Landed]] = field(default_factory=dict)  # job -> provider and image
+    tasks: dict[str, OpenTask] = field(default_factory=dict)  # by job
     spends: dict[str, list[tuple[float, Cost]]] = field(default_factory=dict)  # provider -> recent use of its quota
 
 
@@ -97,34 +112,67 @@ def read_past(path: Path, *, now: float, recorded: Callable[[str], bool]) -> Pas
     Raises:
         ConfigError: A line in the middle of the file is damaged.
     """
-    past = Past()
-    open_intents: dict[str, Line] = {}
-    recent: deque[Line] = deque()
+    reading = _Reading(now, recorded)
     for _, line in read_lines(path, msgspec.json.Decoder(Line)):
-        if line.kind == "settled":  # a run ended here and its manifest holds everything before
-            past.landed.clear()
-            continue
-        tally = past.tallies.setdefault(line.job, Tally())
-        if line.kind == "intent":
-            open_intents[line.attempt] = line
-            tally.attempts += 1
-            recent.append(line)
-            while recent and recent[0].at < now - RECENT_SECONDS:
-                recent.popleft()
-            continue
-        open_intents.pop(line.attempt, None)
+        reading.take(line)
+    return reading.past()
+
+
+class _Reading:
+    """What is known after some lines of the ledger."""
+
+    def __init__(self, now: float, recorded: Callable[[str], bool]) -> None:
+        self._now = now
+        self._recorded = recorded
+        self._past = Past()
+        self._intents: dict[str, Line] = {}  # by attempt, as long as they have no outcome
+        self._tasks: dict[str, str] = {}
+        self._recent: deque[Line] = deque()
+
+    def take(self, line: Line) -> None:
+        """Take one more line."""
+        match line.kind:
+            case "settled":  # a run ended here and its manifest holds everything before
+                self._past.landed.clear()
+            case "intent":
+                self._intend(line)
+            case "task":
+                self._tasks[line.attempt] = line.task or ""
+            case _:
+                self._conclude(line)
+
+    def _intend(self, line: Line) -> None:
+        self._intents[line.attempt] = line
+        self._past.tallies.setdefault(line.job, Tally()).attempts += 1
+        self._recent.append(line)
+        while self._recent and self._recent[0].at < self._now - RECENT_SECONDS:
+            self._recent.popleft()
+
+    def _conclude(self, line: Line) -> None:
+        self._intents.pop(line.attempt, None)
+        self._tasks.pop(line.attempt, None)
+        tally = self._past.tallies.setdefault(line.job, Tally())
         tally.cost_usd += line.cost_usd
         tally.maybe_usd += line.maybe_usd
         if line.landed is not None:
-            del past.tallies[line.job]
-            if not recorded(line.job):
-                past.landed[line.job] = (line.provider, line.landed)
-    past.interrupted = list(open_intents.values())
-    for line in recent:
-        if line.at >= now - RECENT_SECONDS:
-            cost = Cost(requests=line.requests, images=line.images, tokens=line.tokens)
-            past.spends.setdefault(line.provider, []).append((line.at, cost))
-    return past
+            del self._past.tallies[line.job]
+            if not self._recorded(line.job):
+                self._past.landed[line.job] = (line.provider, line.landed)
+
+    def past(self) -> Past:
+        """Sort what is left open, and return everything."""
+        past = self._past
+        for intent in self._intents.values():
+            task = self._tasks.get(intent.attempt)
+            if task is None or self._recorded(intent.job):
+                past.interrupted.append(intent)
+            else:
+                past.tasks[intent.job] = OpenTask(intent.attempt, intent.provider, task, intent.worst_usd, intent.at)
+        for line in self._recent:
+            if line.at >= self._now - RECENT_SECONDS:
+                cost = Cost(requests=line.requests, images=line.images, tokens=line.tokens)
+                past.spends.setdefault(line.provider, []).append((line.at, cost))
+        return past
 
 
 class AttemptsLedger:
@@ -155,9 +203,32 @@ class AttemptsLedger:
         )
         return attempt
 
+    def note_task(self, attempt: str, job: str, provider: str, *, task: str, at: float) -> None:
+        """Record what the provider calls an order, before anything else happens to it.
+
+        Raises:
+            StoreError: The line could not be written.
+        """
+        self._journal.append(Line(kind="task", attempt=attempt, job=job, provider=provider, at=at, task=task))
+
     def conclude(self, outcome: Line) -> None:
         """Record what became of an attempt."""
         self._journal.append(outcome)
+
+    def give_up_tasks(self, past: Past, keep: Callable[[str, OpenTask], bool]) -> int:
+        """Count the open tasks that nobody will fetch as interrupted; return how many.
+
+        Args:
+            past: What the ledger tells.
+            keep: Whether a job's task can still be fetched, and is wanted.
+        """
+        lost = [job for job, task in past.tasks.items() if not keep(job, task)]
+        for job in lost:
+            task = past.tasks.pop(job)
+            past.interrupted.append(
+                Line("intent", task.ordered_at, task.attempt, job, task.provider, worst_usd=task.worst_usd)
+            )
+        return len(lost)
 
     def close_interrupted(self, past: Past, *, at: float) -> Mapping[str, float]:
         """Close what an earlier process left on the wire; return the possible cost by job."""

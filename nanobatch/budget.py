@@ -67,6 +67,14 @@ class Budget:
         self._reserved += amount
         return Reservation(amount)
 
+    def shrink(self, reservation: Reservation, worst_usd: float) -> None:
+        """Set less aside: the request goes to a cheaper provider than it might have."""
+        less = min(reservation.amount, _micro(worst_usd))
+        if less < reservation.amount:
+            self._reserved -= reservation.amount - less
+            reservation.amount = less
+            self._changed.set()
+
     def settle(self, reservation: Reservation, *, spent_usd: float = 0.0, possible_usd: float = 0.0) -> None:
         """Replace a reservation by what became of it."""
         self._reserved -= reservation.amount

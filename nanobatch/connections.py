@@ -1,12 +1,12 @@
-"""Owns the sockets of a run: one pool of connections, aiohttp's, behind the transport interface of httpx.
+"""Owns the sockets of a run: one pool of connections, aiohttp's, that speaks of URLs and errors as httpx does.
 
-httpx's own pool looks at every connection for every request and costs more with each one; aiohttp's does not, and
-its parser is written in C. So requests and responses are httpx's, and what carries them is aiohttp's.
+httpx's own pool looks at every connection for every request and costs more with each one; aiohttp's does not, and its
+parser is written in C. Here aiohttp opens and keeps the connections, proxies and TLS included, and reads the head of
+each answer; the body goes past it, from the socket to whoever consumes it (see `nanobatch.bodies`).
 
-Three things here keep the event loop free and the memory flat. New connections open at most 32 at once, because a
-thousand TLS handshakes in one turn of the loop are a long stall. Each connection stops reading until its last piece
-is consumed, and the pieces become smaller when many bodies arrive together. And the `Turnstile` lets only so many
-pieces be decoded in one turn.
+Three things keep the event loop free and the memory flat. New connections open at most 32 at once, because a thousand
+TLS handshakes in one turn of the loop are a long stall. Exchanges that begin together pass a `Turnstile`. And the more
+bodies arrive together, the less each of them may read in one turn.
 
 An idle connection is kept for 15 s only. A server may close one just as a request leaves on it; nobody can know
 whether that request was read, and a short life makes the case rare.
@@ -20,23 +20,35 @@ import functools
 import io
 import ipaddress
 import os
+import re
 import resource
 import socket
 import ssl
 import urllib.request
-import zlib
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
 from contextvars import ContextVar
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self, TypeAlias, cast
 
 import aiohttp
 import httpx
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.client_proto import ResponseHandler
+from aiohttp.http import HttpProcessingError, RawResponseMessage
 from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
+from nanobatch.bodies import (
+    LARGEST_READ_BYTES,
+    SMALLEST_READ_BYTES,
+    Arrivals,
+    Body,
+    BrokenBody,
+    Consumer,
+    framing_of,
+    inflater_of,
+)
 from nanobatch.errors import ConfigError
 
 CONNECT_SECONDS = 15.0  # name, connect and TLS together
@@ -44,11 +56,15 @@ KEEPALIVE_SECONDS = 15.0
 OPENING_AT_ONCE = 32
 PIECES_PER_TURN = 16
 FIRST_READ_BYTES = 16 * 1024  # the beginning of an answer, read before anybody has asked for its body
-LARGEST_READ_BYTES = 256 * 1024
-READS_TOGETHER_BYTES = 32 * 2**20  # what all bodies that arrive at the same time may hold in memory
 DNS_SECONDS = 30
 _BYTES_AT_ONCE = 2**20  # a larger request body is written in steps
 _FILES_BESIDE = 128  # descriptors for everything that is neither a connection nor a part
+_MAX_HEAD_BYTES = 64 * 1024
+_HEAD_END = re.compile(rb"\n\r?\n")
+_INTERIM = re.compile(rb"HTTP/1\.\d 1(?!01)")  # 100 Continue, 103 Early Hints: the answer is still to come
+_LINE_BREAK = re.compile(r"[\r\n\0]")
+_NO_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=None)  # the whole exchange has one
+_MOST_HOSTS = 256
 _REACHED: ContextVar[dict[str, Any]] = ContextVar("_REACHED")
 
 
@@ -124,13 +140,69 @@ class PublicResolver(AbstractResolver):
 
 
 class _Protocol(ResponseHandler):
-    """aiohttp's protocol, which forgets to wake a reader when a chunked body turns into nonsense half way."""
+    """aiohttp's protocol, which reads the head of an answer and leaves the body to us where we ask for it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop=loop)
+        self._held: bytearray | None = None  # bytes that aiohttp's parser has not seen; None: it sees everything
+        self._head_is_read = False
+        self._is_idle = False
+
+    def set_response_params(self, **params: Any) -> None:
+        self._held = None
+        self._is_idle = False
+        super().set_response_params(**params)
+
+    def hold_body(self) -> None:
+        """Show the parser nothing but the head of the next answer."""
+        self._held = bytearray()
+        self._head_is_read = False
+
+    def take_body(self) -> bytearray:
+        """Return what came of the body together with the head."""
+        held, self._held = self._held, bytearray()
+        assert held is not None
+        return held
+
+    def end_body(self) -> None:
+        """Forget the answer: the body is consumed, and the connection may serve the next request."""
+        self._payload = None
+        self._parser = None
+        self._is_idle = True
+
+    def data_received(self, data: bytes) -> None:
+        if self._held is None:
+            super().data_received(data)
+            return
+        if self._is_idle:  # nobody asked for anything
+            self.close()
+            return
+        self._held += data
+        while not self._head_is_read and self._held:
+            size = _head_bytes(self._held)
+            if not size:
+                return
+            text = bytes(self._held[:size])
+            del self._held[:size]
+            self._head_is_read = not _INTERIM.match(text)
+            super().data_received(text)
 
     def connection_lost(self, exc: BaseException | None) -> None:
+        if self._held and not self._head_is_read:
+            super().data_received(bytes(self._held))
         body = self._payload
         super().connection_lost(exc)
+        # aiohttp forgets to wake a reader when a chunked body turns into nonsense half way.
         if body is not None and not body.is_eof() and body.exception() is None:
             body.set_exception(aiohttp.ClientPayloadError("the body is not valid HTTP"))
+
+
+def _head_bytes(data: bytearray) -> int:
+    """Return the length of an answer's head, or 0 where its end did not come; a head without end is cut."""
+    end = _HEAD_END.search(data)
+    if end is not None:
+        return end.end()
+    return len(data) if len(data) >= _MAX_HEAD_BYTES else 0
 
 
 class _Connector(aiohttp.TCPConnector):
@@ -151,7 +223,8 @@ class _Connector(aiohttp.TCPConnector):
 
     async def connect(self, *args: Any, **kwargs: Any) -> Any:
         connection = await super().connect(*args, **kwargs)
-        _REACHED.get()["reached"] = True
+        if (extensions := _REACHED.get(None)) is not None:
+            extensions["reached"] = True
         _limit_read(connection, FIRST_READ_BYTES)
         return connection
 
@@ -186,18 +259,7 @@ def _limit_read(connection: aiohttp.connector.Connection | None, memory_bytes: i
 
 
 def _piece_bytes(memory_bytes: int) -> int:
-    return max(FIRST_READ_BYTES, min(memory_bytes, LARGEST_READ_BYTES))
-
-
-class _Arrivals:
-    """Counts the bodies that are arriving, to share the memory of `READS_TOGETHER_BYTES` between them."""
-
-    def __init__(self) -> None:
-        self.bodies = 0
-
-    def share(self) -> int:
-        """Return how many bytes of memory one body may take."""
-        return READS_TOGETHER_BYTES // max(1, self.bodies)
+    return max(SMALLEST_READ_BYTES, min(memory_bytes, LARGEST_READ_BYTES))
 
 
 class Connections:
@@ -213,7 +275,7 @@ class Connections:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._proxies = _proxies()
-        self._arrivals = _Arrivals()
+        self._arrivals = Arrivals()
         self.turnstile = Turnstile(PIECES_PER_TURN)
 
     async def __aenter__(self) -> Self:
@@ -291,21 +353,139 @@ def _allow_open_files(wanted: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, allowed), hard))
 
 
-class AiohttpTransport(httpx.AsyncBaseTransport):
-    """Sends httpx requests over an aiohttp session and raises httpx's errors.
+@dataclass(slots=True)
+class Call:
+    """One request on its way."""
 
-    `request.extensions["reached"]` is set once a connection stands: from then on bytes may have left.
+    method: str
+    url: httpx.URL
+    headers: Mapping[str, str]  # names in lower case; Host and Content-Length are added
+    content: bytes = b""  # gone once it is sent
+    reached: bool = False  # a connection stands: from now on bytes may have left
+
+
+Begin: TypeAlias = Callable[[int, dict[str, str]], Consumer | None]
+"""Told status and headers of an answer, returns who consumes its body, or None where nobody does."""
+
+
+class AiohttpTransport(httpx.AsyncBaseTransport):
+    """Sends requests over aiohttp's connections and raises httpx's errors.
+
+    `exchange` is the cheap way: its bodies go from the socket straight to who consumes them. `handle_async_request` is
+    the way of httpx, whose bodies are asked for piece by piece; requests through a proxy take it.
     """
 
     def __init__(
-        self, session: aiohttp.ClientSession, proxy_for: Callable[[httpx.URL], str | None], arrivals: _Arrivals
+        self, session: aiohttp.ClientSession, proxy_for: Callable[[httpx.URL], str | None], arrivals: Arrivals
     ) -> None:
         self._session = session
         self._proxy_for = proxy_for
         self._arrivals = arrivals
+        self._doors: dict[tuple[str, bytes], aiohttp.ClientRequest] = {}  # what aiohttp's pool knows a server by
+
+    async def exchange(self, call: Call, begin: Begin) -> None:
+        """Send a request and have the answer's body consumed while it arrives.
+
+        Raises:
+            httpx.TransportError: There is no whole answer; `call.reached` tells whether the request may have been read.
+            NanobatchError: What the consumer raised.
+        """
+        if call.url.userinfo or self._proxy_for(call.url) is not None:
+            await self._through_session(call, begin)
+            return
+        try:
+            await self._direct(call, begin)
+        except (aiohttp.ClientError, HttpProcessingError, BrokenBody, OSError) as error:
+            raise _translated(error, reached=call.reached) from error
+
+    async def _direct(self, call: Call, begin: Begin) -> None:
+        assert self._session.connector is not None
+        head = _head_of(call)
+        connection = await self._session.connector.connect(self._door(call.url), [], _NO_TIMEOUT)
+        call.reached = True
+        is_reusable = False
+        try:
+            protocol = cast("_Protocol", connection.protocol)
+            protocol.set_response_params(skip_payload=call.method == "HEAD", read_until_eof=True, auto_decompress=False)
+            protocol.hold_body()
+            message, is_bodiless = await _ask(protocol, head, call)
+            headers = _lower(message.headers)
+            consume = begin(message.code, headers)
+            if is_bodiless:
+                is_reusable = not protocol.take_body()
+            elif consume is not None:
+                is_reusable = await self._consume(connection, consume, headers, chunked=message.chunked)
+            if is_reusable:
+                protocol.end_body()
+        finally:
+            if is_reusable:
+                connection.release()
+            else:
+                connection.close()
+
+    async def _consume(
+        self,
+        connection: aiohttp.connector.Connection,
+        consume: Consumer,
+        headers: Mapping[str, str],
+        *,
+        chunked: bool,
+    ) -> bool:
+        """Let a body flow to its consumer; tell whether the connection may be used again."""
+        inflater = inflater_of(headers.get("content-encoding", ""))
+        if inflater is not None:
+            consume = inflater.before(consume)
+        protocol = cast("_Protocol", connection.protocol)
+        body = Body(protocol, framing_of(headers, chunked=chunked), consume, self._arrivals)
+        self._arrivals.bodies += 1
+        try:
+            held = protocol.take_body()
+            body.take(held, len(held))
+            if not body.is_done:
+                if connection.transport is None:
+                    body.cut(None)
+                else:
+                    connection.transport.set_protocol(body)
+                    _limit_read(connection, self._arrivals.share())
+            is_whole = await body
+        finally:
+            self._arrivals.bodies -= 1
+            if connection.transport is not None:
+                connection.transport.set_protocol(protocol)
+        if inflater is not None and is_whole:
+            inflater.check_end()
+        return body.is_clean
+
+    def _door(self, url: httpx.URL) -> aiohttp.ClientRequest:
+        key = (url.scheme, url.netloc)
+        door = self._doors.get(key)
+        if door is None:
+            if len(self._doors) >= _MOST_HOSTS:
+                self._doors.clear()
+            root = URL(str(url.copy_with(raw_path=b"/", fragment=None)), encoded=True)
+            door = self._doors[key] = aiohttp.ClientRequest("GET", root, loop=asyncio.get_running_loop())
+        return door
+
+    async def _through_session(self, call: Call, begin: Begin) -> None:
+        request = httpx.Request(call.method, call.url, headers=call.headers, content=call.content)
+        try:
+            answer = await self.handle_async_request(request)
+        finally:
+            call.reached = bool(request.extensions.get("reached"))
+        try:
+            consume = begin(answer.status_code, dict(answer.headers.items()))
+            if consume is not None:
+                async for piece in answer.stream:  # type: ignore[union-attr]
+                    if consume(piece, 0, len(piece)):
+                        break
+        finally:
+            await answer.aclose()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send one request; the response's body is still to be read."""
+        """Send one request; the response's body is still to be read.
+
+        `request.extensions["reached"]` is set once a connection stands.
+        """
         extensions = request.extensions = {**request.extensions, "reached": False}
         token = _REACHED.set(extensions)
         try:
@@ -318,16 +498,78 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                 proxy=self._proxy_for(request.url),
             )
         except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
-            raise _translated(error, request) from error
+            raise _translated(error, reached=extensions["reached"]) from error
         finally:
             _REACHED.reset(token)
         return httpx.Response(
-            answer.status, headers=answer.raw_headers, stream=_Body(answer, request, self._arrivals), request=request
+            answer.status, headers=answer.raw_headers, stream=_Stream(answer, self._arrivals), request=request
         )
 
     async def aclose(self) -> None:
         """Close every connection."""
         await self._session.close()
+
+
+def _head_of(call: Call) -> bytes:
+    """Write the head of a request."""
+    lines = [f"{call.method} {call.url.raw_path.decode('ascii')} HTTP/1.1", f"Host: {call.url.netloc.decode('ascii')}"]
+    lines += [f"{name}: {value}" for name, value in call.headers.items()]
+    if call.content or call.method in ("POST", "PUT", "PATCH"):
+        lines.append(f"Content-Length: {len(call.content)}")
+    if any(map(_LINE_BREAK.search, lines)):
+        raise AssertionError("a provider's header holds a line break: nothing was sent")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "replace")
+
+
+async def _ask(protocol: _Protocol, head: bytes, call: Call) -> tuple[RawResponseMessage, bool]:
+    """Send a request; return the head of the answer, and whether it has no body."""
+    assert protocol.transport is not None
+    content, call.content = call.content, b""
+    if len(content) < _BYTES_AT_ONCE:
+        protocol.transport.write(head + content)
+        del content
+        return await _answered(protocol)
+    protocol.transport.write(head)
+    failure: Exception | None = None
+    async with asyncio.TaskGroup() as group:  # a server may answer, with a refusal, before it has read everything
+        writer = group.create_task(_write_in_steps(protocol, content))
+        del content
+        try:
+            message, is_bodiless = await _answered(protocol)
+        except (aiohttp.ClientError, HttpProcessingError, OSError) as error:
+            failure = error
+        if not writer.done():
+            protocol.force_close()
+            writer.cancel()
+    if failure is not None:
+        raise failure
+    return message, is_bodiless
+
+
+async def _write_in_steps(protocol: _Protocol, content: bytes) -> None:
+    view = memoryview(content)
+    with contextlib.suppress(aiohttp.ClientError):  # the reader says what happened
+        for at in range(0, len(view), _BYTES_AT_ONCE):
+            if (transport := protocol.transport) is None:
+                return
+            transport.write(view[at : at + _BYTES_AT_ONCE])
+            await protocol._drain_helper()  # noqa: SLF001 - there is no other way to wait
+
+
+async def _answered(protocol: _Protocol) -> tuple[RawResponseMessage, bool]:
+    while True:
+        message, payload = await protocol.read()
+        if message.code >= 200 or message.code == 101:
+            return message, payload.is_eof()
+
+
+def _lower(headers: Mapping[str, str]) -> dict[str, str]:
+    """Copy headers, with names in lower case and the values of repeated ones joined."""
+    found: dict[str, str] = {}
+    for name, value in headers.items():
+        lower = name.lower()
+        found[lower] = f"{found[lower]}, {value}" if lower in found else value
+    return found
 
 
 def _headers(headers: httpx.Headers) -> Mapping[str, str]:
@@ -341,16 +583,15 @@ def _body(content: bytes) -> Any:
     return content if len(content) < _BYTES_AT_ONCE else io.BytesIO(content)
 
 
-class _Body(httpx.AsyncByteStream):
+class _Stream(httpx.AsyncByteStream):
     """The body of an answer, piece by piece as it comes, with a content encoding undone that nobody asked for."""
 
-    def __init__(self, answer: aiohttp.ClientResponse, request: httpx.Request, arrivals: _Arrivals) -> None:
+    def __init__(self, answer: aiohttp.ClientResponse, arrivals: Arrivals) -> None:
         self._answer = answer
-        self._request = request
         self._arrivals = arrivals
         self._arrivals.bodies += 1
         self._open = True
-        self._inflater = _inflater(answer.headers.get("Content-Encoding", ""))
+        self._inflater = inflater_of(answer.headers.get("Content-Encoding", ""))
         self._waiting: Iterator[bytes] = iter(())
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -359,8 +600,8 @@ class _Body(httpx.AsyncByteStream):
     async def __anext__(self) -> bytes:
         try:
             return await self._next()
-        except (aiohttp.ClientError, OSError) as error:
-            raise _translated(error, self._request) from error
+        except (aiohttp.ClientError, BrokenBody, OSError) as error:
+            raise _translated(error, reached=True) from error
 
     async def _next(self) -> bytes:
         while (plain := next(self._waiting, None)) is None:
@@ -385,37 +626,6 @@ class _Body(httpx.AsyncByteStream):
             self._answer.close()
 
 
-class _Inflater:
-    """Undoes gzip or deflate in steps of bounded size, so that a small body cannot become a huge one at once."""
-
-    def __init__(self, window_bits: int) -> None:
-        self._stream = zlib.decompressobj(window_bits)
-
-    def pieces(self, piece: bytes) -> Iterator[bytes]:
-        while piece:
-            try:
-                plain = self._stream.decompress(piece, LARGEST_READ_BYTES)
-            except zlib.error as error:
-                raise aiohttp.ClientPayloadError(f"broken compression: {error}") from error
-            if plain:
-                yield plain
-            piece = self._stream.unconsumed_tail
-
-    def check_end(self) -> None:
-        if not self._stream.eof:
-            raise aiohttp.ClientPayloadError("the compressed body is cut")
-
-
-def _inflater(encoding: str) -> _Inflater | None:
-    match encoding.strip().lower():
-        case "gzip" | "x-gzip":
-            return _Inflater(16 + zlib.MAX_WBITS)
-        case "deflate":
-            return _Inflater(zlib.MAX_WBITS)
-        case _:
-            return None
-
-
 _TRANSLATIONS: tuple[tuple[type[Exception], type[httpx.TransportError]], ...] = (  # the first that fits
     (aiohttp.ConnectionTimeoutError, httpx.ConnectTimeout),
     (aiohttp.ClientHttpProxyError, httpx.ProxyError),
@@ -425,19 +635,21 @@ _TRANSLATIONS: tuple[tuple[type[Exception], type[httpx.TransportError]], ...] = 
     (TimeoutError, httpx.ReadTimeout),
     (aiohttp.ServerDisconnectedError, httpx.RemoteProtocolError),
     (aiohttp.ClientPayloadError, httpx.RemoteProtocolError),
+    (HttpProcessingError, httpx.RemoteProtocolError),
+    (BrokenBody, httpx.RemoteProtocolError),
     (aiohttp.ClientResponseError, httpx.RemoteProtocolError),
     (Exception, httpx.ReadError),
 )
 
 
-def _translated(error: Exception, request: httpx.Request) -> httpx.TransportError:
+def _translated(error: Exception, *, reached: bool) -> httpx.TransportError:
     """Choose httpx's error. Whatever happens before a connection stands is a connect error."""
     kind = next(kind for cause, kind in _TRANSLATIONS if isinstance(error, cause))
     if isinstance(getattr(error, "os_error", None), PrivateAddress):
         kind = httpx.UnsupportedProtocol
-    elif kind is httpx.ReadError and not request.extensions["reached"]:
+    elif kind is httpx.ReadError and not reached:
         kind = httpx.ConnectError
-    return kind(_sentence(error), request=request)
+    return kind(_sentence(error))
 
 
 def _sentence(error: Exception) -> str:
@@ -454,6 +666,6 @@ def _sentence(error: Exception) -> str:
             said = error.os_error
         case aiohttp.ServerDisconnectedError():
             said = "the server closed the connection without an answer"
-        case aiohttp.ClientResponseError():
+        case aiohttp.ClientResponseError() | HttpProcessingError():
             said = error.message
     return str(said).strip().partition("\n")[0] or type(error).__name__

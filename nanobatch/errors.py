@@ -21,7 +21,8 @@
         ├── Refused                      1    NEVER      none
         ├── NoImage                      1    FEW        none
         ├── DecodeError                  1    ONCE       none
-        └── Undelivered                  1    NEVER      none
+        ├── Undelivered                  1    NEVER      none
+        └── TaskOpen                     5    FREE       counts for the breaker
 
 A class says what to do (``repeat``), what it means for the lane (``effect``), what a shell sees
 (``exit_code``) and how the manifest names it (``code``). Nobody keeps a second table.
@@ -37,7 +38,7 @@ class Repeat(enum.Enum):
     """May the same job be sent again after this failure?"""
 
     NEVER = "never"
-    FREE = "free"  # it certainly produced and billed nothing: repeat within the user's --retries
+    FREE = "free"  # repeating costs nothing: nothing was billed, or the repeat only fetches; within --retries
     ONCE = "once"  # it may have been paid: at most one repeat per job
     FEW = "few"  # the provider answered, but drew nothing: a few times
     ELSEWHERE = "elsewhere"  # not on this lane
@@ -263,3 +264,14 @@ class Undelivered(ExchangeError):
 
     def __init__(self, message: str, *, http_status: int | None = None) -> None:
         super().__init__(message, http_status=http_status, billed=True)
+
+
+class TaskOpen(ExchangeError):
+    """The image is ordered and its task written down, but it could not be fetched yet; a later attempt fetches it."""
+
+    code = "task_open"
+    repeat = Repeat.FREE
+    effect = LaneEffect.FAULT
+
+    def __init__(self, message: str, *, http_status: int | None = None) -> None:
+        super().__init__(message, http_status=http_status, billed=None)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from nanobatch.attempts import AttemptsLedger, Landed, Past, read_past
+from nanobatch.attempts import AttemptsLedger, Landed, OpenTask, Past, read_past
 from nanobatch.clock import Clock, iso
 from nanobatch.errors import ConfigError
 from nanobatch.journal import as_store_error
@@ -84,7 +84,13 @@ class Folder:
 
 
 def open_folder(
-    root: Path, clock: Clock, *, wanted: Callable[[], Iterable[int]], retry_failed: bool = False, fresh: bool = False
+    root: Path,
+    clock: Clock,
+    *,
+    wanted: Callable[[], Iterable[int]],
+    can_fetch: Callable[[OpenTask], bool] = lambda _: False,
+    retry_failed: bool = False,
+    fresh: bool = False,
 ) -> Folder:
     """Read what earlier runs did, close what they left open, and recover images that were not recorded yet.
 
@@ -92,6 +98,7 @@ def open_folder(
         root: The output folder, locked.
         clock: For the times of the lines written here.
         wanted: Gives the fingerprints of all jobs of the input.
+        can_fetch: Whether this run can fetch what an earlier one ordered; what nobody can counts as possibly billed.
         retry_failed: Send refused and failed jobs again.
         fresh: Send everything again.
 
@@ -108,6 +115,7 @@ def open_folder(
         past.tallies.clear()
     store.clean_parts(keep={landed.part for _, landed in past.landed.values()})
     ledger = AttemptsLedger(root / ATTEMPTS)
+    ledger.give_up_tasks(past, lambda _, task: not fresh and can_fetch(task))
     maybe = ledger.close_interrupted(past, at=clock.wall())
     return Folder(store, manifest, ledger, past, done, sum(maybe.values()))
 

@@ -19,6 +19,7 @@ from nanobatch.blobs import MAX_BLOB_BYTES, Base64Decoder, PartFile, discard
 from nanobatch.errors import DecodeError, StoreError
 from nanobatch.model import Blob, ImageFacts, Picture
 
+HEAD_BYTES = 512
 TAIL_BYTES = 64 * 1024  # how far before the end of a file its end marker is looked for
 MAX_SIDE = 65_535  # pixels; no format here and no provider goes beyond
 TOLERANCE = 0.10  # documented and real pixels differ by some per cent
@@ -38,9 +39,12 @@ class _File:
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self.size = os.fstat(fd).st_size
+        self.head = os.pread(fd, HEAD_BYTES, 0)
 
     def read(self, at: int, count: int) -> bytes:
         """Return `count` bytes from a place, or raise where the file ends before."""
+        if at + count <= len(self.head):
+            return self.head[at : at + count]
         found = os.pread(self._fd, count, at)
         if len(found) < count:
             raise _Cut
@@ -75,8 +79,7 @@ def inspect(path: Path) -> ImageFacts:
         StoreError: The file cannot be read.
     """
     with _opened(path) as file:
-        head = file.some(0, 512)
-        kind, read = _kind(head)
+        kind, read = _kind(file.head)
         try:
             width, height = read(file)
         except _Cut:

@@ -313,7 +313,7 @@ def _row(job: Job, record: Record, *, n: int) -> dict[str, Any]:
         "size": job.params.size,
         "aspect_ratio": job.params.aspect_ratio,
         "seed": job.params.seed,
-        "references": list(job.prompt.references) or None,
+        "references": [_from_anywhere(reference) for reference in job.prompt.references] or None,
         "name": job.prompt.name if job.prompt.name != job.prompt.id else None,
         "n": n if n > 1 else None,
     }
@@ -322,6 +322,11 @@ def _row(job: Job, record: Record, *, n: int) -> dict[str, Any]:
     if record.error is not None:
         row["error"] = record.error.message
     return row
+
+
+def _from_anywhere(reference: str) -> str:
+    """Name a file so that it is found from the output folder too."""
+    return reference if "://" in reference else str(Path(reference).absolute())
 
 
 def _hash(file: str) -> int:

@@ -90,6 +90,20 @@ FREE = Cost(requests=0, images=0, tokens=0)
 
 
 @dataclass(frozen=True, slots=True)
+class Reference:
+    """An image that a job starts from, as one provider takes it."""
+
+    data: bytes = field(repr=False)
+    mime: str  # "image/jpeg"
+    sha256: str  # hex, of the source that the user named, which decides the job's id
+
+    @property
+    def file_name(self) -> str:
+        """A name to upload it under; says nothing about the user's files."""
+        return f"{self.sha256[:16]}.{self.mime.removeprefix('image/').replace('jpeg', 'jpg')}"
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
     """One job in the words of one provider: what a provider's generator receives."""
 
@@ -99,7 +113,27 @@ class Order:
     aspect_ratio: str | None = None  # "16:9"; None: the provider decides
     pixels: tuple[int, int] | None = None  # what size and ratio mean for this model, width × height
     seed: int | None = None
+    references: tuple[Reference, ...] = ()  # in the user's order; types and sizes as the provider takes them
+    upload_url: str | None = None  # what precedes the paths of a provider's upload service, where it is another host
     options: Mapping[str, Any] = field(default_factory=dict)  # extra wire fields from the user's config
+
+
+@dataclass(frozen=True, slots=True)
+class FormFile:
+    """A file in a multipart form."""
+
+    name: str  # of the form's field
+    file_name: str
+    mime: str
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A multipart/form-data body: the plain fields, then the files, each in its order."""
+
+    fields: tuple[tuple[str, str], ...] = ()  # name and value
+    files: tuple[FormFile, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +141,15 @@ class Request:
     """One HTTP request that a provider's generator asks for. It never holds a key: the transport adds it."""
 
     method: str
-    path: str  # below the provider's base_url, or an absolute http(s) URL of a result to download
-    json: Any = None
+    path: str  # below the provider's base_url; or an absolute http(s) URL: of a result to download, or below upload_url
+    json: Any = None  # bytes inside it are sent as base64
+    form: Form | None = None  # instead of json
     headers: Mapping[str, str] = field(default_factory=dict)
     cost: Cost = Cost()
     delay_seconds: float = 0.0
     repeatable: bool = False  # a poll or a download: sending it again buys nothing
     download: bool = False  # the body is the image itself; sent without the key
+    task: str | None = None  # what `resume` needs to find the paid task again; recorded before this request is sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +200,7 @@ class Answer:
     usage: Usage | None = None
     model: str | None = None  # the model that the provider says it used
     warnings: tuple[str, ...] = ()
+    full_price: bool = False  # a cheaper tier of service was asked for, and the usual one served
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,74 +13,38 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from nanobatch.attempts import AttemptsLedger, Landed, Line, Tally
+from nanobatch.attempts import AttemptsLedger, Landed, Line, OpenTask, Tally
 from nanobatch.budget import Budget, Reservation
-from nanobatch.catalog import Offer
 from nanobatch.clock import Clock, iso
 from nanobatch.errors import (
     AccountStopped,
-    Ambiguous,
     DecodeError,
     ExchangeError,
+    InputError,
     LimitReached,
     ModelGone,
     NanobatchError,
-    NoImage,
     QuotaSpent,
     Refused,
     Rejected,
-    Undelivered,
+    TaskOpen,
 )
 from nanobatch.events import AttemptFailed, AttemptStarted, JobFinished, Observer
 from nanobatch.exchange import converse
 from nanobatch.images import inspect, materialise, mismatch
-from nanobatch.limits.gate import LaneClosed, LaneParked, Permit
+from nanobatch.limits.gate import LaneClosed, LaneDown, LaneParked, Permit
+from nanobatch.limits.race import first_to_admit
 from nanobatch.manifest import Manifest
-from nanobatch.model import Answer, Blob, Cost, Failure, ImageFacts, Job, Order, Record, Status
+from nanobatch.model import FREE, Answer, Blob, Cost, ImageFacts, Job, Order, Record, Reference
+from nanobatch.providers.base import Exchange, TaskProvider
+from nanobatch.quests import Attempt, Landing, Quest, price_of, quota_cost, worst_price
+from nanobatch.records import record_of, record_without_image
 from nanobatch.retry import Decision, RetryPolicy
 from nanobatch.routing import AllParked, Lane, NoneLeft, Router
 from nanobatch.stopping import Stop, Stopped, StopReason
 from nanobatch.stores.local import LocalStore
 
-_CHARACTERS_PER_TOKEN = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Landing:
-    """An answer whose image is whole, still as a part."""
-
-    answer: Answer
-    blob: Blob
-    facts: ImageFacts
-
-
-@dataclass(slots=True)
-class Attempt:
-    """One sending of one job, from its intent to its outcome."""
-
-    job: Job
-    lane: Lane
-    offer: Offer
-    reservation: Reservation
-    tally: Tally
-    id: str = ""
-    started: float = 0.0  # wall-clock seconds
-
-    @property
-    def worst_usd(self) -> float:
-        """The most that this attempt may cost."""
-        return worst_price(self.offer, self.job)
-
-
-def worst_price(offer: Offer, job: Job) -> float:
-    """Return the most that one image of a job may cost at a provider, in USD.
-
-    The preflight has refused offers without a price, so a missing one is a bug here.
-    """
-    price = offer.worst_price_usd(job.params.size)
-    if price is None:
-        raise AssertionError(f"{offer.provider} has no price for {job.params}")
-    return price
+LoadReference = Callable[[str, Lane, str], Reference]  # by its digest, as the lane takes it with a model; blocks
 
 
 @dataclass(slots=True)
@@ -100,7 +64,11 @@ class Pipeline:
     past: Mapping[str, Tally]  # what earlier runs did for jobs that have no image yet
     charge: Callable[[str, float, float], None]  # provider, USD spent, USD possibly billed
     wait_for_quota: bool = False  # --on-quota wait
+    fallback_on_refusal: bool = False
+    load_reference: LoadReference | None = None
+    tasks: dict[str, OpenTask] = field(default_factory=dict)  # by job: ordered, by an earlier run or this one
     on_wire: set[asyncio.Task[None]] = field(default_factory=set)  # workers whose request may be billed
+    _held: dict[str, Reservation] = field(default_factory=dict)  # by job: money for the open tasks of this run
 
     async def run(self, job: Job) -> Record:
         """Take one job to its record.
@@ -109,57 +77,130 @@ class Pipeline:
             Stopped: The run is stopping and the job was not finished.
             StoreError: An image or a record could not be written.
         """
-        tally = replace(self.past.get(job.id, Tally()))
-        history: list[ExchangeError] = []
+        quest = Quest(job, replace(self.past.get(job.id, Tally())))
 
         def tell(error: ExchangeError, decision: Decision) -> None:
-            self._tell_failure(job, error, attempt=tally.attempts, retry_in=decision.wait_seconds)
+            self._tell_failure(quest, error, retry_in=decision.wait_seconds)
             self.stop.check()
 
         try:
             record = await self.retry.run(
-                lambda _: self._attempt(job, tally), clock=self.clock, on_retry=tell, history=history
+                lambda _: self._attempt(quest), clock=self.clock, on_retry=tell, history=quest.history
             )
         except ExchangeError as error:
-            self._tell_failure(job, error, attempt=tally.attempts, retry_in=None)
-            record = record_without_image(job, tally, error, finished_at=iso(self.clock.wall()))
+            self._tell_failure(quest, error, retry_in=None)
+            record = record_without_image(
+                job, quest.tally, error, finished_at=iso(self.clock.wall()), open_usd=self._write_off(job)
+            )
         self.manifest.append(record)
         self.observe(JobFinished(record))
         return record
 
-    async def _attempt(self, job: Job, tally: Tally) -> Record:
-        """Find a lane and send; a lane that turns out to be parked or closed passes the job on to the next."""
+    def is_crowded(self, job: Job) -> bool:
+        """Tell whether a worker that takes this job would only make a long line longer."""
+        return job.id not in self.tasks and self.router.is_crowded(job)
+
+    def _write_off(self, job: Job) -> float:
+        """Count a task that stays open after this run as possibly billed; return its price."""
+        task = self.tasks.get(job.id)
+        if task is None:
+            return 0.0
+        self.charge(task.provider, 0.0, task.worst_usd)
+        if (held := self._held.pop(job.id, None)) is not None:  # others must not wait for this money
+            self.budget.settle(held, possible_usd=task.worst_usd)
+        return task.worst_usd
+
+    async def _attempt(self, quest: Quest) -> Record:
+        """Fetch what is ordered already, else find a lane and send.
+
+        A lane that turns out to be parked, closed or down passes the job on to the next.
+        """
         while True:
             self.stop.check()
-            lane = await self._lane_for(job)
+            task = self.tasks.get(quest.job.id)
+            lanes = await self._lanes_for(quest) if task is None else []
             try:
-                return await self._enter(job, lane, tally)
-            except (LaneParked, LaneClosed):
+                return await (self._buy(quest, lanes) if task is None else self._collect(quest, task))
+            except (LaneParked, LaneClosed, LaneDown):
                 continue  # it happened while the job stood in line
             except (QuotaSpent, AccountStopped) as error:
-                self._tell_failure(job, error, attempt=tally.attempts, retry_in=0.0)
+                if quest.job.id in self.tasks:
+                    raise  # nobody else can fetch it
+                self._tell_failure(quest, error, retry_in=0.0)
+            except Refused as error:
+                quest.refused_by.add(error.provider or "")
+                if not self.fallback_on_refusal or not self.router.can_take(quest.job, without=quest.refused_by):
+                    raise
+                quest.history.append(error)
+                self._tell_failure(quest, error, retry_in=0.0)
             except ExchangeError as error:
                 if (until := self.router.given_up()) is not None:
                     self.stop.ask(StopReason("down", f"no provider answers: {error.message}", 5, resume_after=until))
                 raise
 
-    async def _enter(self, job: Job, lane: Lane, tally: Tally) -> Record:
-        """Reserve the worst price, pass the gate, send."""
-        offer, order = lane.seller.offer(job.params.model), lane.seller.order(job)
-        reservation = await self._reserve(worst_price(offer, job))
-        attempt = Attempt(job, lane, offer, reservation, tally)
+    async def _buy(self, quest: Quest, lanes: list[Lane]) -> Record:
+        """Reserve the worst price, pass the first gate that opens, send."""
+        job, cost = quest.job, quota_cost(quest.job)
+        worst = [worst_price(lane.seller.offer(job.params.model), job) for lane in lanes]
+        reservation = await self._reserve(max(worst))
         try:
-            async with lane.gate.admit(_quota_cost(order)) as permit:
+            place, ticket = await first_to_admit([lane.gate for lane in lanes], cost)
+            lane = lanes[place]
+            async with lane.gate.inside(ticket) as permit:
                 self.stop.check()
+                self.budget.shrink(reservation, worst[place])
                 with self._on_the_wire():
-                    return await self._send(attempt, order, permit=permit)
+                    order = await self._order(lane, job)
+                    attempt = Attempt(quest, lane, lane.seller.offer(job.params.model), reservation, order)
+                    return await self._send(attempt, cost, permit=permit)
         finally:
-            self.budget.release(reservation)
+            if job.id not in self._held:
+                self.budget.release(reservation)
 
-    async def _lane_for(self, job: Job) -> Lane:
+    async def _collect(self, quest: Quest, task: OpenTask) -> Record:
+        """Fetch the image of an order that is written down, from whichever run. This costs no quota."""
+        job, lane = quest.job, self.router.named(task.provider)
+        if lane is None or not isinstance(lane.provider, TaskProvider):
+            raise AssertionError(f"{task.provider} cannot fetch what it sold; such tasks are closed before the run")
+        try:
+            ticket = await lane.gate.enter(FREE)
+        except LaneClosed as closed:
+            raise AccountStopped(closed.reason) from closed
+        async with lane.gate.inside(ticket) as permit:
+            self.stop.check()
+            attempt = Attempt(
+                quest,
+                lane,
+                lane.seller.offer(job.params.model),
+                self._held.get(job.id, Reservation(0)),
+                lane.seller.order(job),
+                id=task.attempt,
+                started=task.ordered_at,
+            )
+            with self._on_the_wire():
+                return await self._hold(attempt, lane.provider.resume(attempt.order, task.task), permit=permit)
+
+    async def _order(self, lane: Lane, job: Job) -> Order:
+        """Say a job in the provider's words, with its reference images.
+
+        Raises:
+            Rejected: A reference image cannot be made to fit.
+        """
+        order = lane.seller.order(job)
+        if not job.params.references or self.load_reference is None:
+            return order
+        load = self.load_reference
+        try:
+            found = [await asyncio.to_thread(load, digest, lane, job.params.model) for digest in job.params.references]
+        except InputError as error:
+            raise Rejected(f"a reference image cannot be sent: {error.message}") from error
+        return replace(order, references=tuple(found))
+
+    async def _lanes_for(self, quest: Quest) -> list[Lane]:
+        """Return the lanes at whose gates the job waits; the first that opens serves it."""
         while True:
             try:
-                return self.router.choose(job)
+                return self.router.choose(quest.job, without=quest.refused_by, tired=quest.tired)
             except AllParked as parked:
                 if not self.wait_for_quota:
                     self.stop.ask(
@@ -191,34 +232,57 @@ class Pipeline:
         finally:
             self.on_wire.discard(task)
 
-    async def _send(self, attempt: Attempt, order: Order, *, permit: Permit) -> Record:
-        """Write the intent, hold the exchange, write the outcome."""
-        job, lane = attempt.job, attempt.lane
+    async def _send(self, attempt: Attempt, cost: Cost, *, permit: Permit) -> Record:
+        """Write the intent and hold the exchange."""
+        job, lane, tally = attempt.job, attempt.lane, attempt.quest.tally
         attempt.started = self.clock.wall()
-        attempt.id = self.ledger.intend(
-            job.id, lane.name, at=attempt.started, worst_usd=attempt.worst_usd, cost=_quota_cost(order)
-        )
-        attempt.tally.attempts += 1
-        self.observe(AttemptStarted(job.id, job.prompt.id, lane.name, attempt.tally.attempts))
+        attempt.id = self.ledger.intend(job.id, lane.name, at=attempt.started, worst_usd=attempt.worst_usd, cost=cost)
+        tally.attempts += 1
+        self.observe(AttemptStarted(job.id, job.prompt.id, lane.name, tally.attempts))
+        return await self._hold(attempt, lane.provider.exchange(attempt.order), permit=permit)
+
+    async def _hold(self, attempt: Attempt, exchange: Exchange, *, permit: Permit) -> Record:
+        """Hold an exchange to its end and write the outcome; an order that is still open has none yet."""
+        job, lane = attempt.job, attempt.lane
+        ordered = self.tasks.get(job.id)
         try:
             answer = await converse(
-                lane.provider.exchange(order), lane.sender, permit=permit, clock=self.clock, rng=self.rng
+                exchange,
+                lane.sender,
+                permit=permit,
+                clock=self.clock,
+                rng=self.rng,
+                note_task=lambda task: self._note_task(attempt, task),
+                task=ordered.task if ordered is not None else None,
             )
             landing = await self._examine(answer)
         except ExchangeError as error:
+            if isinstance(error, DecodeError) and job.id in self.tasks:
+                error = TaskOpen(f"what came is not the image: {error.message}", http_status=error.http_status)
             error.provider = lane.name
             if isinstance(error, ModelGone):
                 lane.gone[job.params.model] = error.message
-            self._conclude(attempt, error.code, billed=error.billed, http_status=error.http_status)
-            raise
+            if not isinstance(error, TaskOpen):
+                self._conclude(attempt, error.code, billed=error.billed, http_status=error.http_status)
+            raise error  # noqa: TRY201 - it may be another one by now
         except NanobatchError as error:
-            self._conclude(attempt, error.code, billed=None)
+            if job.id not in self.tasks:
+                self._conclude(attempt, error.code, billed=None)
             raise
         except asyncio.CancelledError:
-            self._conclude(attempt, "interrupted", billed=None)
+            if job.id not in self.tasks:
+                self._conclude(attempt, "interrupted", billed=None)
+            self._write_off(job)
             raise
         permit.settle()
-        return self._land(attempt, order, landing)
+        return self._land(attempt, landing)
+
+    def _note_task(self, attempt: Attempt, task: str) -> None:
+        """Write down what the provider calls the order, before anything else happens to it."""
+        job, lane, now = attempt.job, attempt.lane, self.clock.wall()
+        self.ledger.note_task(attempt.id, job.id, lane.name, task=task, at=now)
+        self.tasks[job.id] = OpenTask(attempt.id, lane.name, task, attempt.worst_usd, attempt.started)
+        self._held[job.id] = attempt.reservation
 
     async def _examine(self, answer: Answer) -> Landing:
         """Check that the image is one, and whole; drop drafts."""
@@ -238,12 +302,12 @@ class Pipeline:
         self.store.flush(blob.path)
         return facts
 
-    def _land(self, attempt: Attempt, order: Order, landing: Landing) -> Record:
+    def _land(self, attempt: Attempt, landing: Landing) -> Record:
         """Write the outcome with the place of the bytes, then rename them there. A kill in between loses nothing."""
-        job, answer, facts = attempt.job, landing.answer, landing.facts
-        cost_usd, basis = _price(attempt.offer, job, answer)
+        job, order, answer, facts = attempt.job, attempt.order, landing.answer, landing.facts
+        cost_usd, basis = price_of(attempt.offer, job, answer)
         now = self.clock.wall()
-        tally = attempt.tally
+        tally = attempt.quest.tally
         landed = Landed(
             part=landing.blob.path.name,
             file=self.manifest.free_name(job.key, facts.extension),
@@ -257,7 +321,8 @@ class Pipeline:
             cost_basis=basis,
             maybe_cost_usd=tally.maybe_usd,
             attempts=tally.attempts,
-            warnings=answer.warnings
+            warnings=attempt.quest.detours(attempt.lane.name)
+            + answer.warnings
             + mismatch(
                 facts,
                 pixels=order.pixels if order.aspect_ratio else None,
@@ -282,11 +347,13 @@ class Pipeline:
         landed: Landed | None = None,
     ) -> None:
         """Settle the money and write the outcome."""
+        self.tasks.pop(attempt.job.id, None)
+        self._held.pop(attempt.job.id, None)
         if cost_usd is None:
             cost_usd = (attempt.offer.price_usd(attempt.job.params.size) or 0.0) if billed else 0.0
         maybe_usd = attempt.worst_usd if billed is None else 0.0
-        attempt.tally.cost_usd += cost_usd
-        attempt.tally.maybe_usd += maybe_usd
+        attempt.quest.tally.cost_usd += cost_usd
+        attempt.quest.tally.maybe_usd += maybe_usd
         self.budget.settle(attempt.reservation, spent_usd=cost_usd, possible_usd=maybe_usd)
         self.charge(attempt.lane.name, cost_usd, maybe_usd)
         self.ledger.conclude(
@@ -305,95 +372,16 @@ class Pipeline:
             )
         )
 
-    def _tell_failure(self, job: Job, error: ExchangeError, *, attempt: int, retry_in: float | None) -> None:
+    def _tell_failure(self, quest: Quest, error: ExchangeError, *, retry_in: float | None) -> None:
         self.observe(
             AttemptFailed(
-                job=job.id,
-                id=job.prompt.id,
+                job=quest.job.id,
+                id=quest.job.prompt.id,
                 provider=error.provider or "",
-                attempt=attempt,
+                attempt=quest.tally.attempts,
                 code=error.code,
                 message=error.message,
                 http_status=error.http_status,
                 retry_in_seconds=retry_in,
             )
         )
-
-
-def _quota_cost(order: Order) -> Cost:
-    return Cost(tokens=max(1, len(order.prompt) // _CHARACTERS_PER_TOKEN))
-
-
-def _price(offer: Offer, job: Job, answer: Answer) -> tuple[float, str]:
-    """Return what an image cost, and whether reported tokens or the table say so."""
-    if answer.usage is not None:
-        by_usage = offer.usage_cost_usd(answer.usage)
-        if by_usage is not None:
-            return by_usage, "usage"
-    return offer.price_usd(job.params.size) or 0.0, "price"
-
-
-def record_of(job: Job, provider: str, landed: Landed, *, finished_at: str) -> Record:
-    """Write the record of a job whose image is in its place."""
-    return Record(
-        job=job.id,
-        id=job.prompt.id,
-        variant=job.variant,
-        index=job.prompt.index,
-        prompt=job.prompt.text,
-        params=job.params.as_dict(),
-        columns=dict(job.prompt.columns),
-        status=Status.OK,
-        file=landed.file,
-        sha256=landed.sha256,
-        bytes=landed.bytes,
-        mime=landed.mime,
-        width=landed.width,
-        height=landed.height,
-        provider=provider,
-        provider_model=landed.provider_model,
-        attempts=landed.attempts,
-        cost_usd=round(landed.cost_usd, 6),
-        cost_basis=landed.cost_basis,
-        maybe_cost_usd=round(landed.maybe_cost_usd, 6),
-        warnings=landed.warnings,
-        started_at=landed.started_at,
-        finished_at=finished_at,
-        latency_seconds=landed.latency_seconds,
-    )
-
-
-def record_without_image(
-    job: Job,
-    tally: Tally,
-    error: NanobatchError,
-    *,
-    finished_at: str | None,
-) -> Record:
-    """Write the record of a job that ended without an image."""
-    match error:
-        case Refused():
-            status = Status.REFUSED
-        case Ambiguous() | Rejected() | NoImage() | DecodeError() | Undelivered():
-            status = Status.FAILED
-        case _:
-            status = Status.UNFINISHED
-    provider = error.provider if isinstance(error, ExchangeError) else None
-    http_status = error.http_status if isinstance(error, ExchangeError) else None
-    return Record(
-        job=job.id,
-        id=job.prompt.id,
-        variant=job.variant,
-        index=job.prompt.index,
-        prompt=job.prompt.text,
-        params=job.params.as_dict(),
-        columns=dict(job.prompt.columns),
-        status=status,
-        provider=provider,
-        attempts=tally.attempts,
-        cost_usd=round(tally.cost_usd, 6),
-        cost_basis="price" if tally.cost_usd else "none",
-        maybe_cost_usd=round(tally.maybe_usd, 6),
-        finished_at=finished_at,
-        error=Failure(error.code, error.message, http_status),
-    )

@@ -6,18 +6,14 @@ and no image is bought twice. Equal rows are variants 0, 1, 2 ... of the same im
 
 from __future__ import annotations
 
-import hashlib
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from hashlib import blake2b
-from pathlib import Path
 
 import msgspec
 
-from nanobatch.errors import InputError
 from nanobatch.model import Job, Params, Prompt
 from nanobatch.sources.base import Problem
 from nanobatch.sources.files import PromptFiles, numbered
@@ -28,7 +24,6 @@ REAL = ""
 SANDBOX = "sandbox"
 _ID_BYTES = 16
 _PERSON = b"nanobatch job"  # no other hash of the same JSON is a job id
-_DIGESTS = 4_096  # references are few and used often
 
 
 class _Identity(msgspec.Struct, omit_defaults=True, frozen=True):
@@ -85,21 +80,6 @@ def _hash(data: bytes) -> bytes:
     return blake2b(data, digest_size=_ID_BYTES, person=_PERSON).digest()
 
 
-def digest(reference: str) -> str:
-    """Hash a reference: a file's content, or the address of what is not here.
-
-    Raises:
-        InputError: The file is gone or cannot be read.
-    """
-    if "://" in reference:
-        return f"url-sha256:{hashlib.sha256(reference.encode()).hexdigest()}"
-    try:
-        with Path(reference).open("rb") as file:
-            return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
-    except OSError as error:
-        raise InputError(f"cannot read the reference {reference}: {error.strerror}") from error
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Defaults:
     """What a row gets that does not say otherwise. How many images is in `ReadOptions`, which names depend on."""
@@ -127,13 +107,16 @@ class Planner:
         files: Where the prompts are.
         defaults: For what the rows leave open.
         realm: `REAL` or `SANDBOX`.
+        digest: Hashes the content of a reference image, wherever it is; raises `InputError`.
     """
 
-    def __init__(self, files: PromptFiles, defaults: Defaults, *, realm: str = REAL) -> None:
+    def __init__(
+        self, files: PromptFiles, defaults: Defaults, *, digest: Callable[[str], str], realm: str = REAL
+    ) -> None:
         self._files = files
         self._defaults = defaults
         self._realm = realm
-        self._digest = lru_cache(_DIGESTS)(digest)
+        self._digest = digest
         self._ledger: _Ledger | None = None
 
     def check(self) -> Plan:

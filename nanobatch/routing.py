@@ -1,4 +1,8 @@
-"""Decides which provider takes which job: the first by priority that can honour the job and is able to work now.
+"""Decides which provider takes which job, among those that can honour it and are able to work now.
+
+    priority   the first in the user's order
+    cheapest   the one that asks the least for this job
+    fastest    all of them: the job waits at every gate and enters the first that opens
 
 A job moves to another provider only when that one can honour its parameters: model, size, ratio, seed. Model ids and
 sizes are translated by the provider's own offer, never passed on from one provider to the next.
@@ -6,7 +10,7 @@ sizes are translated by the provider's own offer, never passed on from one provi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from math import inf
 
@@ -82,6 +86,7 @@ class Seller:
             aspect_ratio=params.aspect_ratio,
             pixels=offer.pixels(params.size, params.aspect_ratio),
             seed=params.seed,
+            upload_url=self.settings.upload_url,
             options=self.settings.options,
         )
 
@@ -136,18 +141,25 @@ class Router:
     """The lanes of a run in priority order."""
 
     lanes: Sequence[Lane]
+    strategy: str = "priority"
 
-    def choose(self, job: Job) -> Lane:
-        """Return the first lane that can take the job now, else the one that only has to wait a little.
+    def choose(self, job: Job, *, without: Container[str] = (), tired: Container[str] = ()) -> list[Lane]:
+        """Return the lanes at whose gates the job may wait: one, or with `fastest` all that are able.
+
+        Args:
+            job: What is to be drawn.
+            without: Lanes that must not take it.
+            tired: Lanes that take it only when there is no other.
 
         Raises:
             AllParked: Only lanes are left whose daily quota is spent.
             NoneLeft: No lane is left.
         """
+        able: list[Lane] = []
         waiting: list[tuple[float, Lane]] = []
         parked: list[tuple[float, str]] = []
         closed: list[str] = []
-        for lane in self._able(job):
+        for lane in self._candidates(job, without):
             if (reason := lane.gone.get(job.params.model)) is not None:
                 closed.append(f"{lane.name}: {reason}")
                 continue
@@ -159,13 +171,37 @@ class Router:
             elif state.faulty:
                 waiting.append((state.until or inf, lane))
             else:
-                return lane
+                able.append(lane)
+        if able:
+            fresh = [lane for lane in able if lane.name not in tired] or able
+            return fresh if self.strategy == "fastest" else fresh[:1]
         if waiting:
-            return min(waiting, key=lambda pair: pair[0])[1]
+            return [min(waiting, key=lambda pair: pair[0])[1]]
         if parked:
             raise AllParked(*min(parked))
         everybody = all(lane.gate.state().kind == "closed" for lane in self.lanes)
         raise NoneLeft("; ".join(closed), everybody=everybody)
+
+    def is_crowded(self, job: Job) -> bool:
+        """Tell whether at every gate where the job may wait as many wait already as may be inside at once."""
+        if len(self.lanes) == 1:
+            return False
+        try:
+            lanes = self.choose(job)
+        except (AllParked, NoneLeft):
+            return False
+        return all(shot.waiting >= shot.maximum for shot in (lane.gate.snapshot() for lane in lanes))
+
+    def can_take(self, job: Job, *, without: Container[str]) -> bool:
+        """Tell whether a lane is left that could take the job, now or later."""
+        return any(
+            lane.gate.state().kind != "closed" and job.params.model not in lane.gone
+            for lane in self._candidates(job, without)
+        )
+
+    def named(self, name: str) -> Lane | None:
+        """Return the lane of a provider."""
+        return next((lane for lane in self.lanes if lane.name == name), None)
 
     def given_up(self) -> float | None:
         """Return when to look again, where no lane answers and each was probed in vain several times; else None.
@@ -177,9 +213,15 @@ class Router:
             return None
         return min(shot.state.until or inf for shot in working)
 
-    def _able(self, job: Job) -> list[Lane]:
-        return [
+    def _candidates(self, job: Job, without: Container[str]) -> list[Lane]:
+        """Return the lanes that can honour the job, in the order in which they are asked."""
+        found = [
             lane
             for lane in self.lanes
-            if job.prompt.provider in (None, lane.name) and lane.seller.refuses(job.params) is None
+            if job.prompt.provider in (None, lane.name)
+            and lane.name not in without
+            and lane.seller.refuses(job.params) is None
         ]
+        if self.strategy == "cheapest":  # the sort is stable: the user's order decides between equal prices
+            found.sort(key=lambda lane: lane.seller.offer(job.params.model).price_usd(job.params.size) or 0.0)
+        return found

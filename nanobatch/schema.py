@@ -26,6 +26,11 @@ def text(value: Any) -> str:
     return str(value).strip()
 
 
+def word(value: Any) -> str:
+    """Accept the name of something, in any case; whether it exists is known elsewhere."""
+    return text(value).lower()
+
+
 def choice(*allowed: str) -> Check:
     """Accept one of a few words."""
 
@@ -173,6 +178,8 @@ SECTIONS: Mapping[str, Mapping[str, Check]] = {
         "budget_usd": optional(number(0)),
         "confirm_above_usd": optional(number(0)),
         "grace_seconds": number(0, 3600),
+        "fallback_on_refusal": flag,
+        "allow_private_references": flag,
     },
     "output": {"dir": optional(text), "name": text, "gallery": flag},
     "cache": {"enabled": flag, "url": optional(text), "ttl": duration_seconds, "semantic": mapping(anything)},
@@ -184,12 +191,16 @@ LIMITS: Mapping[str, Check] = {
     "ipm": optional(whole(1)),
     "tpm": optional(whole(1)),
     "concurrency": whole(1, MOST_PARALLEL),
+    "window_seconds": whole(1, 3600),
 }
 PROVIDER: Mapping[str, Check] = {
-    "protocol": choice("gemini", "openai"),
+    "protocol": word,
     "base_url": base_url,
+    "upload_url": base_url,
+    "project": text,
+    "location": text,
     "api_key": text,
-    "auth": choice("x-goog-api-key", "bearer"),
+    "auth": choice("x-goog-api-key", "bearer", "key", "google", "none"),
     "priority": whole(1, 1000),
     "tier": text,
     "limits": anything,  # its keys are checked one by one
@@ -197,11 +208,12 @@ PROVIDER: Mapping[str, Check] = {
     "models": mapping(text),
     "options": mapping(json_value),
     "day_zone": zone,
+    "tier_of_service": choice("standard", "flex"),
+    "cooldown_seconds": number(1, 3600),
 }
 
 # What a later version will do: said plainly instead of being accepted and ignored.
 LATER: Mapping[str, Callable[[Any], bool]] = {
-    "run.strategy": lambda value: value != "priority",
     "output.gallery": bool,
     "cache.url": lambda value: value is not None,
     "cache.semantic": lambda value: bool(value.get("enabled")),

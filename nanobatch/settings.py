@@ -63,6 +63,8 @@ class RunSettings:
     budget_usd: float | None = None
     confirm_above_usd: float | None = 10.0
     grace_seconds: float = 30.0
+    fallback_on_refusal: bool = False  # ask the next provider what one refused
+    allow_private_references: bool = False  # fetch reference images from private networks
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ class Limits:
     ipm: int | None = None  # images per minute
     tpm: int | None = None  # tokens per minute
     concurrency: int = 8  # requests at once
+    window_seconds: int = 60  # in which the provider counts; 20 in any 10 s is `rpm: 120, window_seconds: 10`
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +94,16 @@ class ProviderSettings:
     name: str
     protocol: str
     base_url: str
-    api_key: Secret
-    auth: str  # x-goog-api-key | bearer
+    api_key: Secret | None  # None where the credentials come from elsewhere, or nobody asks for any
+    auth: str  # x-goog-api-key | bearer | key | google | none
     priority: int
     limits: Limits
     terms: Terms
     day_zone: str = "UTC"
     options: Mapping[str, Any] = field(default_factory=dict)  # extra fields of the wire format
+    upload_url: str | None = None  # where reference images are uploaded, if not below base_url
+    flex: bool = False  # the cheaper, slower tier of service
+    cooldown_seconds: float | None = None  # of the circuit breaker; None: see `assembly`
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import logging
-from collections.abc import AsyncIterator, Callable
+import secrets
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
@@ -20,13 +22,14 @@ import msgspec
 
 from nanobatch import __version__
 from nanobatch.blobs import MAX_TEXT_BYTES, BlobScanner, PartFile
-from nanobatch.connections import AiohttpTransport, Connections, is_ip_literal, is_public
+from nanobatch.bodies import Consumer
+from nanobatch.connections import AiohttpTransport, Call, Connections, is_ip_literal, is_public
 from nanobatch.errors import Ambiguous, ConfigError, DecodeError, ExchangeError, Unsent
-from nanobatch.model import Blob, Request, Response
+from nanobatch.model import Form, Request, Response
 
 logging.getLogger("httpx").setLevel(logging.WARNING)  # at INFO it writes whole URLs
 
-Auth: TypeAlias = Literal["x-goog-api-key", "bearer", "none"]
+Auth: TypeAlias = Literal["x-goog-api-key", "bearer", "key", "google", "none"]
 
 MAX_ERROR_BYTES = 256 * 1024
 MAX_IMAGE_BYTES = 128 * 1024 * 1024
@@ -34,6 +37,7 @@ MAX_REDIRECTS = 5
 USER_AGENT = f"nanobatch/{__version__}"
 
 _UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+_SUCCESS = range(200, 300)
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
@@ -42,6 +46,18 @@ class Secret(Protocol):
 
     def reveal(self) -> str:
         """Return the key itself."""
+        ...
+
+
+class Credential(Protocol):
+    """What proves who asks where that is no fixed key: a token that expires and is fetched anew."""
+
+    async def headers(self) -> Mapping[str, str]:
+        """Return the headers of the next request, valid now.
+
+        Raises:
+            ExchangeError: There is no valid token; nothing was sent.
+        """
         ...
 
 
@@ -54,9 +70,12 @@ class HttpTransport:
     Args:
         connections: The open connections of the run.
         base_url: What precedes every path of the provider's.
-        auth: How the key travels; always in a header.
+        auth: How the key travels, always in a header: `x-goog-api-key: K`, `Authorization: Bearer K`, `Authorization:
+            Key K`; `google` asks `credential` instead.
         api_key: The key, or None where the provider needs none.
         new_part: Names a fresh file for each image.
+        credential: Where the headers of `google` come from.
+        upload_url: What precedes the provider's upload service. Only URLs below this and `base_url` get the key.
         timeout_seconds: For a whole exchange, from asking for a connection to the last byte.
         max_image_bytes: A larger download is given up.
 
@@ -64,7 +83,7 @@ class HttpTransport:
         ConfigError: The URL or the key cannot be used.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the facts of one provider
         self,
         connections: Connections,
         *,
@@ -74,9 +93,15 @@ class HttpTransport:
         new_part: Callable[[], Path],
         timeout_seconds: float = 300.0,
         max_image_bytes: int = MAX_IMAGE_BYTES,
+        credential: Credential | None = None,
+        upload_url: str | None = None,
     ) -> None:
+        if auth == "google" and credential is None:
+            raise ConfigError("the auth scheme google needs a credential")
         self._connections = connections
-        self._base = _parsed_base(base_url)
+        self._base = _parsed_base(base_url, "base_url")
+        self._homes = [self._base] if upload_url is None else [self._base, _parsed_base(upload_url, "upload_url")]
+        self._credential = credential if auth == "google" else None
         self._headers = {"accept-encoding": "identity", "user-agent": USER_AGENT, "accept": "*/*"}
         self._auth_headers = _auth_headers(auth, api_key)
         self._new_part = new_part
@@ -92,79 +117,67 @@ class HttpTransport:
             Ambiguous: Sent, and no whole answer; it may have been billed.
             DecodeError: A whole answer that is broken: invalid JSON, too large, a download from a forbidden place.
             StoreError: An image could not be written. No part of it is left.
+            AssertionError: A provider's bug: it wants to send something other than a download to a foreign address.
+                Nothing was sent.
         """
         exchange = self._download if request.download else self._call
-        sent: list[httpx.Request] = []
+        calls: list[Call] = []
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 async with self._connections.turnstile:  # a thousand workers that start together take turns
                     pass
-                return await exchange(request, sent)
+                return await exchange(request, calls)
         except TimeoutError as error:
-            raise self._timed_out(sent) from error
+            raise self._timed_out(calls) from error
         except httpx.TransportError as error:
             raise _classified(error) from error
 
-    def _timed_out(self, sent: list[httpx.Request]) -> ExchangeError:
-        if any(message.extensions.get("reached") for message in sent[-1:]):
+    def _timed_out(self, calls: list[Call]) -> ExchangeError:
+        if any(call.reached for call in calls[-1:]):
             return Ambiguous(f"no whole answer within {self._timeout_seconds:g} s; it may have been billed")
         return Unsent(f"no connection within {self._timeout_seconds:g} s; nothing was sent")
 
-    async def _call(self, request: Request, sent: list[httpx.Request]) -> Response:
+    async def _call(self, request: Request, calls: list[Call]) -> Response:
         """Speak with the provider's API, with the key."""
-        headers = {**self._headers, **request.headers, **self._auth_headers}
+        url = self._own_place(request.path)
+        headers = self._headers | {name.lower(): value for name, value in request.headers.items()} | self._auth_headers
+        if self._credential is not None:
+            headers |= await self._credential.headers()
         content = b""
-        if request.json is not None:
-            content = msgspec.json.encode(request.json)
-            headers["content-type"] = "application/json"
-        url = _joined(self._base, request.path)
-        message = httpx.Request(request.method, url, headers=headers, content=content)
-        sent.append(message)
-        async with _answer(self._connections.any_address, message) as answer:
-            if answer.is_success:
-                return await self._success(answer)
-            return await _failure(answer)
+        if request.form is not None:
+            content, headers["content-type"] = _encoded_form(request.form)
+        elif request.json is not None:
+            content, headers["content-type"] = msgspec.json.encode(request.json), "application/json"
+        call = Call(request.method, url, headers, content)
+        del content  # the connection drops it when it is sent
+        calls.append(call)
+        answer = _JsonAnswer(self._new_part)
+        await answer.over(self._connections.any_address, call)
+        return answer.response()
 
-    async def _success(self, answer: httpx.Response) -> Response:
-        scanner = BlobScanner(self._new_part)
-        try:
-            async for chunk in answer.stream:  # type: ignore[union-attr]
-                async with self._connections.turnstile:
-                    scanner.feed(chunk)
-            found = scanner.finish()
-        except BaseException:
-            scanner.abort()
-            raise
-        return Response(answer.status_code, _plain(answer.headers), json=found, text=scanner.text)
+    def _own_place(self, path: str) -> httpx.URL:
+        """Find the address of a request that carries the key: below one of the provider's own bases."""
+        url = _joined(self._base, path)
+        if not path.startswith("/") and not any(_lies_below(url, home) for home in self._homes):
+            raise AssertionError(
+                f"a provider asks for {url.host or path[:20]!r}, which is not its own: nothing was sent"
+            )
+        return url
 
-    async def _download(self, request: Request, sent: list[httpx.Request]) -> Response:
+    async def _download(self, request: Request, calls: list[Call]) -> Response:
         """Fetch a result, without the key, following redirects only to places that anybody may visit."""
         url = _joined(self._base, request.path)
         road = await self._road()
         for _ in range(MAX_REDIRECTS + 1):
             _check_place(url, private_allowed=road is self._connections.any_address)
-            message = httpx.Request("GET", url, headers={**self._headers, **request.headers})
-            sent.append(message)
-            async with _answer(road, message) as answer:
-                if answer.status_code in _REDIRECTS and "location" in answer.headers:
-                    url = _redirected(url, answer.headers["location"])
-                    continue
-                if not answer.is_success:
-                    return await _failure(answer)
-                blob = await self._body_to_part(answer)
-                return Response(answer.status_code, _plain(answer.headers), blob=blob)
+            call = Call("GET", url, self._headers | {name.lower(): value for name, value in request.headers.items()})
+            calls.append(call)
+            answer = _ImageAnswer(self._new_part, max_bytes=self._max_image_bytes)
+            await answer.over(road, call)
+            if answer.location is None:
+                return answer.response()
+            url = _redirected(url, answer.location)
         raise DecodeError(f"the result's address redirects more than {MAX_REDIRECTS} times")
-
-    async def _body_to_part(self, answer: httpx.Response) -> Blob:
-        part = PartFile(self._new_part(), max_bytes=self._max_image_bytes)
-        try:
-            async for chunk in answer.stream:  # type: ignore[union-attr]
-                async with self._connections.turnstile:
-                    part.write(chunk)
-            return part.close()
-        except BaseException:
-            part.discard()
-            raise
 
     async def _road(self) -> AiohttpTransport:
         """Choose the connections for a download: a provider inside a private network may point into it."""
@@ -173,34 +186,111 @@ class HttpTransport:
         return self._connections.public_only if self._base_is_public else self._connections.any_address
 
 
-@contextlib.asynccontextmanager
-async def _answer(road: AiohttpTransport, message: httpx.Request) -> AsyncIterator[httpx.Response]:
-    """Send one message; whatever happens to its answer, the connection is given back or closed."""
-    answer = await road.handle_async_request(message)
-    try:
-        yield answer
-    finally:
-        await answer.aclose()
+class _Answer:
+    """An answer on its way: whoever takes its body, and what it was in the end."""
+
+    def __init__(self, new_part: Callable[[], Path]) -> None:
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.new_part = new_part
+        self._failure = bytearray()  # the beginning of the body of an answer that is no success
+
+    async def over(self, road: AiohttpTransport, call: Call) -> None:
+        """Send a call and take the answer; a failure leaves no part behind."""
+        try:
+            await road.exchange(call, self._begin)
+        except httpx.TransportError:
+            self.abort()
+            if not self.status or self.is_success:  # else the status says more than the end of its text
+                raise
+        except BaseException:
+            self.abort()
+            raise
+
+    @property
+    def is_success(self) -> bool:
+        return self.status in _SUCCESS
+
+    def _begin(self, status: int, headers: dict[str, str]) -> Consumer | None:
+        self.status, self.headers = status, headers
+        return self.begin() if self.is_success else self._take_failure
+
+    def _take_failure(self, data: bytes | bytearray, start: int, end: int) -> bool:
+        self._failure += data[start : min(end, start + MAX_ERROR_BYTES - len(self._failure))]
+        return len(self._failure) >= MAX_ERROR_BYTES
+
+    def begin(self) -> Consumer:
+        """Return who takes the body of a success."""
+        raise NotImplementedError
+
+    def abort(self) -> None:
+        """Delete what was written."""
+        raise NotImplementedError
+
+    def failure(self) -> Response:
+        """Read the beginning of an answer that is not a success, as JSON where it is JSON."""
+        with contextlib.suppress(ValueError, RecursionError):
+            found = json.loads(self._failure)
+            if isinstance(found, dict | list):
+                return Response(self.status, self.headers, json=found)
+        return Response(self.status, self.headers, text=self._failure[:MAX_TEXT_BYTES].decode("utf-8", "replace"))
 
 
-async def _failure(answer: httpx.Response) -> Response:
-    """Read the beginning of an answer that is not a success, as JSON where it is JSON."""
-    body = bytearray()
-    with contextlib.suppress(httpx.TransportError):  # the status says more than the end of its text
-        async for chunk in answer.stream:  # type: ignore[union-attr]
-            body += chunk[: MAX_ERROR_BYTES - len(body)]
-            if len(body) >= MAX_ERROR_BYTES:
-                break
-    headers = _plain(answer.headers)
-    with contextlib.suppress(ValueError, RecursionError):
-        found = json.loads(body)
-        if isinstance(found, dict | list):
-            return Response(answer.status_code, headers, json=found)
-    return Response(answer.status_code, headers, text=body[:MAX_TEXT_BYTES].decode("utf-8", "replace"))
+class _JsonAnswer(_Answer):
+    """An answer of the provider's API."""
+
+    _scanner: BlobScanner | None = None
+
+    def begin(self) -> Consumer:
+        self._scanner = BlobScanner(self.new_part)
+        return self._scanner.feed
+
+    def abort(self) -> None:
+        if self._scanner is not None:
+            self._scanner.abort()
+
+    def response(self) -> Response:
+        """Return what came.
+
+        Raises:
+            DecodeError: It is not valid JSON. No part of it is left.
+        """
+        if self._scanner is None:
+            return self.failure()
+        return Response(self.status, self.headers, json=self._scanner.finish(), text=self._scanner.text)
 
 
-def _plain(headers: httpx.Headers) -> dict[str, str]:
-    return dict(headers.items())
+class _ImageAnswer(_Answer):
+    """A result: the body is the image itself."""
+
+    _part: PartFile | None = None
+
+    def __init__(self, new_part: Callable[[], Path], *, max_bytes: int) -> None:
+        super().__init__(new_part)
+        self._max_bytes = max_bytes
+
+    @property
+    def location(self) -> str | None:
+        """Where a redirect leads."""
+        return self.headers.get("location") if self.status in _REDIRECTS else None
+
+    def begin(self) -> Consumer:
+        self._part = PartFile(self.new_part(), max_bytes=self._max_bytes)
+        return self._part.take
+
+    def abort(self) -> None:
+        if self._part is not None:
+            self._part.discard()
+
+    def response(self) -> Response:
+        """Return what came."""
+        if self._part is None:
+            return self.failure()
+        try:
+            return Response(self.status, self.headers, blob=self._part.close())
+        except BaseException:
+            self._part.discard()
+            raise
 
 
 def _classified(error: httpx.TransportError) -> ExchangeError:
@@ -212,25 +302,58 @@ def _classified(error: httpx.TransportError) -> ExchangeError:
     return Ambiguous(f"the answer did not come whole: {error}; it may have been billed")
 
 
-def _parsed_base(base_url: str) -> httpx.URL:
+def _parsed_base(base_url: str, name: str) -> httpx.URL:
     try:
         base = httpx.URL(base_url.rstrip("/"))
     except httpx.InvalidURL as error:
-        raise ConfigError(f"base_url {base_url!r} is not a URL: {error}") from error
+        raise ConfigError(f"{name} {base_url!r} is not a URL: {error}") from error
     if base.scheme not in ("http", "https") or not base.host:
-        raise ConfigError(f"base_url {base_url!r} must begin with http:// or https:// and name a host")
+        raise ConfigError(f"{name} {base_url!r} must begin with http:// or https:// and name a host")
     return base
 
 
+def _lies_below(url: httpx.URL, home: httpx.URL) -> bool:
+    """Tell whether a URL has the scheme, host and port of another and continues its path."""
+    same_server = (url.scheme, url.netloc, url.userinfo) == (home.scheme, home.netloc, home.userinfo)
+    return same_server and f"{url.path}/".startswith(f"{home.path.rstrip('/')}/")
+
+
 def _auth_headers(auth: Auth, api_key: Secret | None) -> dict[str, str]:
-    if api_key is None or auth == "none":
+    if api_key is None or auth in ("google", "none"):
         return {}
     key = api_key.reveal()
     if not key.isascii() or not key.isprintable() or " " in key:
         raise ConfigError("the API key holds a space, a line break or another character that no key has")
-    return {"x-goog-api-key": key} if auth == "x-goog-api-key" else {"authorization": f"Bearer {key}"}
+    if auth == "x-goog-api-key":
+        return {"x-goog-api-key": key}
+    return {"authorization": f"{'Key' if auth == 'key' else 'Bearer'} {key}"}
 
 
+def _encoded_form(form: Form) -> tuple[bytes, str]:
+    """Write a form as multipart/form-data; return it with its content type. Bytes are copied once."""
+    boundary = secrets.token_hex(16)  # 128 random bits stand in no file
+    pieces: list[bytes] = []
+    for name, value in form.fields:
+        pieces.append(_part_head(boundary, f'name="{_quotable(name)}"'))
+        pieces += [value.encode("utf-8", "replace"), b"\r\n"]
+    for file in form.files:
+        named = f'name="{_quotable(file.name)}"; filename="{_quotable(file.file_name)}"'
+        pieces.append(_part_head(boundary, named, f"Content-Type: {file.mime}\r\n"))
+        pieces += [file.data, b"\r\n"]
+    pieces.append(f"--{boundary}--\r\n".encode())
+    return b"".join(pieces), f"multipart/form-data; boundary={boundary}"
+
+
+def _part_head(boundary: str, named: str, more: str = "") -> bytes:
+    return f"--{boundary}\r\nContent-Disposition: form-data; {named}\r\n{more}\r\n".encode("utf-8", "replace")
+
+
+def _quotable(name: str) -> str:
+    """Write a name as browsers do, so that it cannot leave its quotes."""
+    return name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
+
+
+@functools.lru_cache(512)
 def _joined(base: httpx.URL, path: str) -> httpx.URL:
     """Place a path below the base URL; an absolute URL stands for itself."""
     try:

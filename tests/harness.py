@@ -11,17 +11,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nanobatch.attempts import Tally
+from nanobatch.attempts import OpenTask, Tally
 from nanobatch.budget import Budget
 from nanobatch.catalog import Terms, load_catalog
 from nanobatch.clock import Clock
-from nanobatch.errors import ExchangeError
+from nanobatch.errors import ExchangeError, Refused, ServerFault
 from nanobatch.folder import Folder, open_folder
 from nanobatch.limits import Gate
 from nanobatch.manifest import fingerprint
-from nanobatch.model import Job, Origin, Params, Prompt, Request, Response
+from nanobatch.model import FREE, Answer, Job, Order, Origin, Params, Picture, Prompt, Request, Response
 from nanobatch.pipeline import Pipeline
 from nanobatch.providers import load
+from nanobatch.providers.base import Exchange, Provider, TaskProvider
 from nanobatch.retry import RetryPolicy
 from nanobatch.routing import Lane, Router, Seller
 from nanobatch.settings import Limits, ProviderSettings, Secret
@@ -58,6 +59,42 @@ def finish(reason: str) -> Response:
 def failure(status: int, message: str = "no", **error: Any) -> Response:
     """Answer with an error in Gemini's envelope."""
     return Response(status, {}, json={"error": {"code": status, "message": message, **error}})
+
+
+class PaperTasks:
+    """A format with tasks: ordered once, polled, downloaded. The word of a poll decides."""
+
+    def exchange(self, order: Order) -> Exchange:
+        response = yield Request("POST", "/tasks", json={"prompt": order.prompt})
+        if (error := self.fault(response)) is not None:
+            raise error
+        return (yield from self.resume(order, response.json["task"]))
+
+    def resume(self, order: Order, task: str) -> Exchange:
+        """Poll until it is done."""
+        del order
+        while True:
+            poll = yield Request("GET", f"/tasks/{task}", cost=FREE, delay_seconds=2.0, repeatable=True, task=task)
+            if (error := self.fault(poll)) is not None:
+                raise error
+            match poll.json["state"]:
+                case "done":
+                    found = yield Request(
+                        "GET", "http://127.0.0.1/r.png", cost=FREE, repeatable=True, download=True, task=task
+                    )
+                    if found.status != 200:
+                        raise ServerFault(f"HTTP {found.status}", http_status=found.status)
+                    return Answer(Picture(found.json["data"]))
+                case "refused":
+                    raise Refused("not this one", http_status=200)
+                case "failed":
+                    raise ServerFault("the task failed", http_status=200)
+
+    def fault(self, response: Response) -> ExchangeError | None:
+        """Any status but 200."""
+        if response.status == 200:
+            return None
+        return ServerFault(f"HTTP {response.status}", http_status=response.status)
 
 
 def make_job(
@@ -113,6 +150,10 @@ class Bench:
     scripts: dict[str, list[Step]]  # by lane, in priority order
     jobs: list[Job]
     budget_usd: float | None = None
+    providers: dict[str, Provider] = field(default_factory=dict)  # other than gemini
+    strategy: str = "priority"
+    fallback_on_refusal: bool = False
+    fresh: bool = False
     retries: int = 4
     on_unknown: str = "retry"
     wait_for_quota: bool = False
@@ -125,11 +166,13 @@ class Bench:
 
     def __post_init__(self) -> None:
         self.senders = {name: ScriptedSender(script) for name, script in self.scripts.items()}
-        self.folder: Folder = open_folder(self.root, self.clock, wanted=self.fingerprints)
+        self.folder: Folder = open_folder(
+            self.root, self.clock, wanted=self.fingerprints, can_fetch=self._can_fetch, fresh=self.fresh
+        )
         self.budget = Budget(self.budget_usd)
         self.lanes = [self._lane(name) for name in self.scripts]
         self.pipeline = Pipeline(
-            router=Router(self.lanes),
+            router=Router(self.lanes, self.strategy),
             retry=RetryPolicy(
                 self.retries, on_unknown="hold" if self.on_unknown == "hold" else "retry", rng=random.Random(7)
             ),
@@ -144,7 +187,12 @@ class Bench:
             past=self.past or self.folder.past.tallies,
             charge=self.totals.charge,
             wait_for_quota=self.wait_for_quota,
+            fallback_on_refusal=self.fallback_on_refusal,
+            tasks=self.folder.past.tasks,
         )
+
+    def _can_fetch(self, task: OpenTask) -> bool:
+        return isinstance(self.providers.get(task.provider), TaskProvider)
 
     def fingerprints(self) -> Iterable[int]:
         return [fingerprint(job.id) for job in self.jobs]
@@ -165,4 +213,5 @@ class Bench:
             self.clock, name=name, concurrency=provider.limits.concurrency, rpm=provider.limits.rpm,
             rpd=provider.limits.rpd, observer=self._observe,
         )  # fmt: skip
-        return Lane(Seller(provider, load_catalog()), load("gemini"), self.senders[name], gate)
+        format_ = self.providers.get(name, load("gemini"))
+        return Lane(Seller(provider, load_catalog()), format_, self.senders[name], gate)

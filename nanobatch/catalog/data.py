@@ -11,7 +11,12 @@ from typing import Any
 
 from nanobatch.yaml_files import parse
 
-PROVIDERS = ("google", "laozhang", "apiyi", "openai")  # the order in which they are tried without a configuration
+# The order in which they are tried without a configuration.
+PROVIDERS = (
+    "google", "laozhang", "kie", "apiyi", "openai", "openrouter", "fal", "replicate", "together", "xai", "puter",
+    "vertex", "apiyi-backup",
+)  # fmt: skip
+_MIMES = {kind: f"image/{kind}" for kind in ("png", "jpeg", "webp", "heic", "heif")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +28,10 @@ class Model:
     former: Mapping[str, dt.date]  # earlier ids and the day the vendor shut each down
     sizes: tuple[str, ...]
     ratios: tuple[str, ...]
-    pixels: Mapping[str, tuple[int, int]]  # by ratio, at 1K
+    pixels: Mapping[str, tuple[int, int]]  # by ratio, at 1K; empty where the vendor documents none
     takes_size: bool
     seed: bool
+    references: int  # how many images a job may start from
     image_tokens: Mapping[str, int]
     latency_seconds: Mapping[str, float]  # a typical answer, for estimates only
     retired: dt.date | None
@@ -50,6 +56,37 @@ class Tier:
     ipm: int | None = None
     tpm: int | None = None
     concurrency: int | None = None
+    window_seconds: int | None = None  # in which the requests are counted; None is a minute
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceRules:
+    """Which images a wire format takes along with the words."""
+
+    most: int = 0
+    bytes: int = 0  # of one image
+    types: tuple[str, ...] = ()  # "image/png" ...; the first that fits is used where an image has to be converted
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """What one wire format can carry."""
+
+    name: str
+    suffix: str  # follows a server's address where that is all the user gives
+    auth: str
+    references: ReferenceRules
+    sizes: tuple[str, ...] | None = None  # None: whatever the model draws
+    ratios: tuple[str, ...] | None = None
+    seed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Flex:
+    """A cheaper tier of service that may take longer."""
+
+    factor: float  # times the price
+    models: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +107,13 @@ class ProviderEntry:
     worst_factor: float  # times the table price: the most that one image has been seen to cost
     tiers: Mapping[str, Tier]
     default_tier: str
+    wire_models: Mapping[str, str] = field(default_factory=dict)  # model id -> the provider's own name for it
+    references: Mapping[str, int] = field(default_factory=dict)  # where it takes fewer than the model does
+    seeds: tuple[str, ...] | None = None  # the models that take a seed here; None: all that take one
+    other_protocols: Mapping[str, str] = field(default_factory=dict)  # protocol -> base_url
+    upload_url: str | None = None
+    flex: Flex | None = None
+    listed_only: bool = False  # used only where the configuration or --provider names it
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +122,7 @@ class Catalog:
 
     models: Mapping[str, Model]
     providers: Mapping[str, ProviderEntry]
+    protocols: Mapping[str, Protocol]
     as_of: dt.date
     _by_name: Mapping[str, Model] = field(init=False, repr=False, compare=False)
 
@@ -107,7 +152,8 @@ def load_catalog() -> Catalog:
     ratios, pixels = document["ratios"], document["pixels"]
     models = {name: _model(name, entry, ratios, pixels) for name, entry in document["models"].items()}
     providers = {name: _provider(name, _read(name)) for name in PROVIDERS}
-    return Catalog(models, providers, document["as_of"])
+    protocols = {name: _protocol(name, entry) for name, entry in _read("protocols")["protocols"].items()}
+    return Catalog(models, providers, protocols, document["as_of"])
 
 
 def _read(name: str) -> Mapping[str, Any]:
@@ -116,16 +162,17 @@ def _read(name: str) -> Mapping[str, Any]:
 
 
 def _model(name: str, entry: Mapping[str, Any], ratios: Mapping[str, Any], pixels: Mapping[str, Any]) -> Model:
-    table = pixels[entry["pixels"]]
+    table = pixels[entry["pixels"]] if "pixels" in entry else {}
     return Model(
         id=name,
         aliases=tuple(entry.get("aliases", ())),
         former=dict(entry.get("former", {})),
         sizes=tuple(str(size) for size in entry["sizes"]),
         ratios=tuple(ratios[entry["ratios"]]),
-        pixels={ratio: (int(table[ratio][0]), int(table[ratio][1])) for ratio in ratios[entry["ratios"]]},
+        pixels={ratio: (int(table[ratio][0]), int(table[ratio][1])) for ratio in ratios[entry["ratios"]] if table},
         takes_size=entry.get("takes_size", True),
         seed=entry.get("seed", True),
+        references=entry.get("references", 0),
         image_tokens=entry.get("image_tokens", {}),
         latency_seconds=entry.get("latency_seconds", {}),
         retired=entry.get("retired"),
@@ -150,4 +197,28 @@ def _provider(name: str, entry: Mapping[str, Any]) -> ProviderEntry:
         worst_factor=float(prices["worst_factor"]),
         tiers={tier: Tier(**preset) for tier, preset in limits["tiers"].items()},
         default_tier=limits["default_tier"],
+        wire_models=entry.get("wire_models", {}),
+        references=entry.get("references", {}),
+        seeds=tuple(entry["seeds"]) if "seeds" in entry else None,
+        other_protocols=entry.get("other_protocols", {}),
+        upload_url=entry.get("upload_url"),
+        flex=Flex(prices["flex"]["factor"], tuple(prices["flex"]["models"])) if "flex" in prices else None,
+        listed_only=entry.get("listed_only", False),
+    )
+
+
+def _protocol(name: str, entry: Mapping[str, Any]) -> Protocol:
+    references = entry.get("references", {})
+    return Protocol(
+        name=name,
+        suffix=entry["suffix"],
+        auth=entry["auth"],
+        references=ReferenceRules(
+            most=references.get("most", 0),
+            bytes=references.get("bytes", 0),
+            types=tuple(_MIMES[kind] for kind in references.get("types", ())),
+        ),
+        sizes=tuple(map(str, entry["sizes"])) if "sizes" in entry else None,
+        ratios=tuple(entry["ratios"]) if "ratios" in entry else None,
+        seed=entry.get("seed", True),
     )

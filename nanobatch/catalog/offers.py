@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
-from nanobatch.catalog.data import Catalog, Model, ProviderEntry, TokenPrices
+from nanobatch.catalog.data import Catalog, Model, Protocol, ProviderEntry, ReferenceRules, TokenPrices
 from nanobatch.errors import ConfigError
 from nanobatch.model import SIZES, Usage
 
@@ -22,6 +22,18 @@ class Terms:
     entry: ProviderEntry | None  # None: a provider that the catalog does not know
     prices: Mapping[str, float] | None = None  # USD per image by size, for every model
     models: Mapping[str, str] | None = None  # our name: theirs
+    protocol: str = "gemini"
+    flex: bool = False  # the cheaper tier of service is asked for
+
+
+@dataclass(frozen=True, slots=True)
+class Carries:
+    """What can travel with the words of one model to one provider."""
+
+    references: ReferenceRules = field(default_factory=ReferenceRules)
+    sizes: tuple[str, ...] | None = None  # None: nobody knows, so anything is tried
+    ratios: tuple[str, ...] | None = None
+    seed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +47,8 @@ class Offer:
     prices: Mapping[str, float]  # USD per image by size
     token_prices: TokenPrices | None = None  # None: a flat price per image is charged
     worst_factor: float = 1.0
+    carries: Carries = field(default_factory=Carries)
+    flex_factor: float = 1.0  # below 1 where the cheaper tier is asked for and sold; `prices` hold it already
     warning: str | None = None
 
     @property
@@ -56,9 +70,9 @@ class Offer:
         return self.prices.get(size or "1K")
 
     def worst_price_usd(self, size: str | None) -> float | None:
-        """Return the most that one image may cost, thinking and text included."""
+        """Return the most that one image may cost, thinking and text included, at the usual tier of service."""
         price = self.price_usd(size)
-        return None if price is None else price * self.worst_factor
+        return None if price is None else price * self.worst_factor / self.flex_factor
 
     def usage_cost_usd(self, usage: Usage) -> float | None:
         """Return what the reported tokens cost, or None where tokens do not decide.
@@ -75,7 +89,7 @@ class Offer:
             + usage.image_tokens * prices.image
             + (usage.text_tokens or 0) * prices.text
         )
-        return total / _MILLION
+        return total * self.flex_factor / _MILLION
 
     def latency_seconds(self, size: str | None) -> float | None:
         """Return how long an image typically takes, for estimates."""
@@ -85,15 +99,16 @@ class Offer:
         self, *, size: str | None, aspect_ratio: str | None, seed: int | None, references: tuple[str, ...]
     ) -> str | None:
         """Say in one sentence why this offer cannot honour the parameters, or None when it can."""
-        if references:
-            return "reference images are not available in this version yet"
-        if self.known is not None:
-            if size is not None and size not in self.known.sizes:
-                return f"{self.model} has no size {size}, only {', '.join(self.known.sizes)}"
-            if aspect_ratio is not None and aspect_ratio not in self.known.ratios:
-                return f"{self.model} has no aspect ratio {aspect_ratio}, only {', '.join(self.known.ratios)}"
-            if seed is not None and not self.known.seed:
-                return f"{self.model} takes no seed"
+        carries, name = self.carries, f"{self.model} at {self.provider}"
+        if size is not None and carries.sizes is not None and size not in carries.sizes:
+            return f"{name} has no size {size}, only {', '.join(carries.sizes)}"
+        if aspect_ratio is not None and carries.ratios is not None and aspect_ratio not in carries.ratios:
+            return f"{name} has no aspect ratio {aspect_ratio}, only {', '.join(carries.ratios)}"
+        if seed is not None and not carries.seed:
+            return f"{name} takes no seed"
+        if len(references) > carries.references.most:
+            most = carries.references.most
+            return f"{name} takes {f'at most {most}' if most else 'no'} reference images"
         if self.price_usd(size) is None:
             return (
                 f"the price of {self.model} at {size or '1K'} is not known; set it under "
@@ -111,16 +126,17 @@ def offer_for(terms: Terms, model: str, catalog: Catalog) -> Offer:
     mapped = (terms.models or {}).get(model)
     known = catalog.find(model)
     if terms.entry is None:
-        return _custom(terms, model, mapped=mapped, known=known)
+        return _custom(terms, model, mapped=mapped, known=known, catalog=catalog)
     return _listed(terms, terms.entry, model, mapped=mapped, known=known, catalog=catalog)
 
 
-def _custom(terms: Terms, model: str, *, mapped: str | None, known: Model | None) -> Offer:
+def _custom(terms: Terms, model: str, *, mapped: str | None, known: Model | None, catalog: Catalog) -> Offer:
     if terms.models and mapped is None:
         raise ConfigError(f"{terms.provider} has no model {model!r}{_among(model, terms.models)}")
     former = known is not None and model in known.former
     canonical = known.id if known is not None and not former else model
-    return Offer(terms.provider, model, mapped or canonical, known, terms.prices or {})
+    carries = _carries(known, catalog.protocols.get(terms.protocol), None)
+    return Offer(terms.provider, model, mapped or canonical, known, terms.prices or {}, carries=carries)
 
 
 def _listed(
@@ -134,6 +150,7 @@ def _listed(
         else:
             known, warning = _current(terms.provider, model, known, catalog)
             wire = known.id
+        wire = entry.wire_models.get(known.id, wire)
     prices = terms.prices or (entry.prices.get(known.id) if known is not None else None)
     if prices is None:
         raise ConfigError(
@@ -141,16 +158,63 @@ def _listed(
             f"set its price under providers.{terms.provider}.prices"
         )
     by_table = terms.prices is None and known is not None
+    factor = _flex_factor(terms, entry, known)
     return Offer(
         provider=terms.provider,
         model=model,
         wire_model=wire,
         known=known,
-        prices=prices,
+        prices={size: price * factor for size, price in prices.items()} if by_table else prices,
         token_prices=entry.token_prices.get(known.id) if by_table and known is not None else None,
         worst_factor=entry.worst_factor if by_table else 1.0,
+        carries=_carries(known, catalog.protocols.get(terms.protocol), entry),
+        flex_factor=factor,
         warning=warning,
     )
+
+
+def _flex_factor(terms: Terms, entry: ProviderEntry, known: Model | None) -> float:
+    """Return what the cheaper tier of service multiplies prices by.
+
+    Raises:
+        ConfigError: It is asked for and not sold.
+    """
+    if not terms.flex:
+        return 1.0
+    if entry.flex is None or known is None or known.id not in entry.flex.models:
+        sold = ", ".join(entry.flex.models) if entry.flex else "no model"
+        name = known.id if known else "this model"
+        raise ConfigError(f"{terms.provider} has tier_of_service flex for {sold}, not for {name}")
+    return entry.flex.factor
+
+
+def _carries(known: Model | None, protocol: Protocol | None, entry: ProviderEntry | None) -> Carries:
+    """Combine what the model draws, what the wire format has words for, and what the provider takes."""
+    if protocol is None:  # another package's format: its provider says no to what it cannot carry
+        return Carries(
+            sizes=known.sizes if known else None,
+            ratios=known.ratios if known else None,
+            seed=known.seed if known else True,
+        )
+    most = protocol.references.most
+    if known is not None:
+        most = min(most, known.references)
+        if entry is not None:
+            most = min(most, entry.references.get(known.id, most))
+    seeds = entry.seeds if entry is not None else None
+    return Carries(
+        references=replace(protocol.references, most=most),
+        sizes=_both(known.sizes if known else None, protocol.sizes),
+        ratios=_both(known.ratios if known else None, protocol.ratios),
+        seed=protocol.seed and (known is None or (known.seed and (seeds is None or known.id in seeds))),
+    )
+
+
+def _both(one: tuple[str, ...] | None, other: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """Return what is in both lists; None is a list of everything."""
+    if one is None or other is None:
+        return one if other is None else other
+    return tuple(each for each in one if each in other)
 
 
 def _current(provider: str, name: str, known: Model, catalog: Catalog) -> tuple[Model, str | None]:

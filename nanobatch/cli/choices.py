@@ -9,6 +9,8 @@ class Strategy(enum.StrEnum):
     """Which provider takes which job."""
 
     PRIORITY = "priority"
+    CHEAPEST = "cheapest"
+    FASTEST = "fastest"
 
 
 class OnQuota(enum.StrEnum):

@@ -145,8 +145,8 @@ def run(  # noqa: PLR0913 - one parameter per option
 
     Example: nanobatch run prompts.csv -o images --size 2K --budget 25
     """
-    from nanobatch.assembly import Request  # noqa: PLC0415 - `--help` must not wait for it
     from nanobatch.cli.running import Screen, perform  # noqa: PLC0415
+    from nanobatch.preparation import Request  # noqa: PLC0415 - `--help` must not wait for it
 
     flags: dict[str, Any] = {
         "providers": provider,

@@ -16,12 +16,13 @@ from typing import Any
 
 import typer
 
-from nanobatch.assembly import Prepared, Request, dry_run, prepare, run
+from nanobatch.assembly import run
 from nanobatch.clock import Clock, SystemClock
 from nanobatch.config import load_settings
 from nanobatch.errors import ConfigError, InputError, NanobatchError, StoreError
 from nanobatch.events import Event, Observer, RunStarted
 from nanobatch.journal import as_store_error
+from nanobatch.preparation import Prepared, Request, dry_run, prepare
 from nanobatch.reporters import Observers
 from nanobatch.reporters.events_file import EventsFile
 from nanobatch.reporters.log_file import log_event, start_logging

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -15,6 +16,7 @@ from nanobatch.stopping import Stop, Stopped, StopReason
 
 FEED_AT_ONCE = 256  # rows read before the loop gets a turn
 SYNC_EVERY_SECONDS = 1.0
+MOST_ASIDE = 10_000  # jobs, of about 2 kB each
 
 
 @dataclass(slots=True)
@@ -35,6 +37,7 @@ class LocalEngine:
     sync: Callable[[], None]  # flushes journals to the disk; called in a thread about every second
     tick: Callable[[], None]  # lets observers act on time, about every second
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _aside: dict[str | None, deque[Job]] = field(default_factory=dict)  # jobs of crowded lanes, by the provider named
 
     async def run(self, jobs: Iterable[Job]) -> None:
         """Take every job to its end, or until the run is stopped.
@@ -64,7 +67,7 @@ class LocalEngine:
             await queue.put(None)
 
     async def _work(self, queue: asyncio.Queue[Job | None]) -> None:
-        while (job := await queue.get()) is not None:
+        while (job := await self._next(queue)) is not None:
             if self.stop.reason is not None:
                 return
             try:
@@ -74,6 +77,25 @@ class LocalEngine:
             except StoreError as error:
                 self.stop.ask(StopReason("store", error.message, error.exit_code))
                 return
+
+    async def _next(self, queue: asyncio.Queue[Job | None]) -> Job | None:
+        """Take a job that finds work for this worker. Lanes are bulkheads: a full one must not take everybody.
+
+        A job whose lanes have a long line already is put aside, and taken up by whoever comes by when the line is
+        shorter, or at the end.
+        """
+        for jobs in self._aside.values():
+            if jobs and not self.pipeline.is_crowded(jobs[0]):
+                return jobs.popleft()
+        while (job := await queue.get()) is not None:
+            if sum(map(len, self._aside.values())) >= MOST_ASIDE or not self.pipeline.is_crowded(job):
+                return job
+            self._aside.setdefault(job.prompt.provider, deque()).append(job)
+        left = max(self._aside.values(), key=len, default=None)
+        if not left:
+            return None
+        await queue.put(None)  # this worker will ask again
+        return left.popleft()
 
     async def _watch(self) -> None:
         """Wait until the run is asked to stop, then see to it that it does."""

@@ -1,5 +1,5 @@
 """When a lane may send: token buckets, daily quotas, adaptive concurrency and a circuit breaker behind one gate."""
 
-from nanobatch.limits.gate import Gate, GateSnapshot, LaneClosed, LaneParked, LaneState, Permit
+from nanobatch.limits.gate import Gate, GateSnapshot, LaneClosed, LaneDown, LaneParked, LaneState, Permit
 
-__all__ = ["Gate", "GateSnapshot", "LaneClosed", "LaneParked", "LaneState", "Permit"]
+__all__ = ["Gate", "GateSnapshot", "LaneClosed", "LaneDown", "LaneParked", "LaneState", "Permit"]

@@ -21,13 +21,13 @@ from nanobatch.errors import ExchangeError, Unsent
 from nanobatch.events import Event, LaneChanged, Observer
 from nanobatch.limits.circuit_breaker import BreakerState, CircuitBreaker
 from nanobatch.limits.daily_quota import PACIFIC
-from nanobatch.limits.health import LaneClosed, LaneHealth, LaneParked, LaneState, Moment, Verdict
+from nanobatch.limits.health import LaneClosed, LaneDown, LaneHealth, LaneParked, LaneState, Moment, Verdict
 from nanobatch.limits.line import Line, Ticket
 from nanobatch.limits.permit import Permit
 from nanobatch.limits.quota import Quota
 from nanobatch.model import Cost
 
-__all__ = ["Gate", "GateSnapshot", "LaneClosed", "LaneParked", "LaneState", "Permit"]
+__all__ = ["Gate", "GateSnapshot", "LaneClosed", "LaneDown", "LaneParked", "LaneState", "Permit"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,9 @@ class Gate:
         rpd: Requests per day of `zone`.
         zone: Where the provider's day ends.
         margin_seconds: Added to the minute; at least the jitter of the way to the provider.
+        window_seconds: In which the provider counts requests, at the rate of `rpm`.
         breaker: Another than the default one.
+        sends_away: Whoever waits is told `LaneDown` when the provider stops answering, because others may serve it.
         observer: Receives a `LaneChanged` for every change of the lane.
 
     Example:
@@ -78,12 +80,17 @@ class Gate:
         rpd: int | None = None,
         zone: str = PACIFIC,
         margin_seconds: float = 1.0,
+        window_seconds: float = 60.0,
         breaker: CircuitBreaker | None = None,
+        sends_away: bool = False,
         observer: Observer | None = None,
     ) -> None:
         self.name = name
+        self._sends_away = sends_away
         self._clock = clock
-        self._quota = Quota(rpm=rpm, ipm=ipm, tpm=tpm, rpd=rpd, zone=zone, margin_seconds=margin_seconds)
+        self._quota = Quota(
+            rpm=rpm, ipm=ipm, tpm=tpm, rpd=rpd, zone=zone, margin_seconds=margin_seconds, window_seconds=window_seconds
+        )
         self._health = LaneHealth(self._quota, concurrency=concurrency, breaker=breaker)
         self._observer = observer or _nobody
         self._in_flight = 0
@@ -109,8 +116,32 @@ class Gate:
             LaneClosed: The account was stopped, before or while waiting.
             ConfigError: The cost exceeds a limit by itself.
         """
+        async with self.inside(await self.enter(cost)) as permit:
+            yield permit
+
+    async def enter(self, cost: Cost) -> Ticket:
+        """Wait for this request's turn and take its slot. Whoever enters goes `inside`, or leaves with `give_back`.
+
+        Raises:
+            LaneParked: The daily quota is spent, before or while waiting.
+            LaneClosed: The account was stopped, before or while waiting.
+            LaneDown: The provider stopped answering while waiting, and the gate sends away.
+            ConfigError: The cost exceeds a limit by itself.
+        """
         ticket = Ticket(cost, holds_slot=False)
         await self._acquire(ticket)
+        return ticket
+
+    def give_back(self, ticket: Ticket) -> None:
+        """Leave without having sent anything: the slot and the quota are there for the next."""
+        self._leave(ticket)
+
+    @contextlib.asynccontextmanager
+    async def inside(self, ticket: Ticket) -> AsyncIterator[Permit]:
+        """Hold the slot while the exchange lasts.
+
+        An `ExchangeError` that leaves the block is settled on the way; other exceptions say nothing of the provider.
+        """
         permit = Permit(self, ticket)
         try:
             yield permit
@@ -121,6 +152,13 @@ class Gate:
             permit.settle()
         finally:
             self._release(ticket)
+
+    def is_free(self, cost: Cost) -> bool:
+        """Tell whether `enter` would grant this cost at once."""
+        moment = self._moment()
+        if len(self._line) or self._health.stop(moment, cost) is not None:
+            return False
+        return self._delay(Ticket(cost, holds_slot=False), moment.now) <= 0
 
     def state(self) -> LaneState:
         """Tell how the lane stands, without waiting."""
@@ -280,7 +318,16 @@ class Gate:
     def _publish(self, changes: list[LaneState]) -> None:
         for change in changes:
             self._tell(change)
+            if change.faulty and self._sends_away:
+                self._send_away(change)
         self._dispatch()
+
+    def _send_away(self, change: LaneState) -> None:
+        for ticket in list(self._line):
+            if not ticket.holds_slot and ticket.cost.requests:  # what is ordered is fetched here or nowhere
+                ticket.refusal = LaneDown(change.reason)
+                self._line.leave(ticket)
+                ticket.tell()
 
     def _tell(self, change: LaneState) -> None:
         if change.kind == "parked" and change.until is not None:

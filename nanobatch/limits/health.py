@@ -45,6 +45,10 @@ class LaneClosed(Exception):
         self.reason = reason
 
 
+class LaneDown(Exception):
+    """The lane stopped answering while somebody waited for it; another lane may take the work."""
+
+
 @dataclass(frozen=True, slots=True)
 class LaneState:
     """How a lane stands; what a router may know without waiting."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import chain
 from math import inf
 
-from nanobatch.limits.health import LaneClosed, LaneParked
+from nanobatch.limits.health import LaneClosed, LaneDown, LaneParked
 from nanobatch.limits.quota import Receipt
 from nanobatch.model import Cost
 
@@ -22,7 +22,7 @@ class Ticket:
     holds_slot: bool  # a further request of an exchange that is inside already
     started_at: float = -inf  # monotonic seconds; when it was granted
     receipt: Receipt | None = None
-    refusal: LaneParked | LaneClosed | None = None
+    refusal: LaneParked | LaneClosed | LaneDown | None = None
     is_probe: bool = False
     news: asyncio.Future[None] | None = None
 

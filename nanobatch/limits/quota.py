@@ -9,6 +9,9 @@ from nanobatch.limits.daily_quota import PACIFIC, DailyQuota
 from nanobatch.limits.token_bucket import UNLIMITED, Grant, TokenBucket
 from nanobatch.model import Cost
 
+_MINUTE = 60.0
+_LEAST_MARGIN = 0.25  # of the usual margin: jitter does not shrink with the window
+
 
 @dataclass(slots=True, eq=False)
 class Receipt:
@@ -34,8 +37,15 @@ class Quota:
         rpd: int | None = None,
         zone: str = PACIFIC,
         margin_seconds: float = 1.0,
+        window_seconds: float = 60.0,
     ) -> None:
-        self._requests = TokenBucket(UNLIMITED if rpm is None else rpm, margin_seconds=margin_seconds)
+        # A vendor that counts in shorter windows allows as many at the same rate, and the same part of it as margin.
+        share = window_seconds / _MINUTE
+        self._requests = TokenBucket(
+            UNLIMITED if rpm is None else max(1, int(rpm * share)),
+            window_seconds=window_seconds,
+            margin_seconds=margin_seconds * min(1.0, max(share, _LEAST_MARGIN)),
+        )
         self._images = None if ipm is None else TokenBucket(ipm, margin_seconds=margin_seconds)
         self._tokens = None if tpm is None else TokenBucket(tpm, margin_seconds=margin_seconds)
         self._day = DailyQuota(UNLIMITED if rpd is None else rpd, zone)

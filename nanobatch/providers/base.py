@@ -13,14 +13,20 @@ once yields once. A format with tasks yields the order, then polls, then the dow
 ...     response = yield Request("POST", "/tasks", json={"model": order.model, "prompt": order.prompt})
 ...     if (error := fault(response)) is not None:
 ...         raise error
-...     task = response.json["id"]
-...     while response.json["state"] != "done":
-...         response = yield Request("GET", f"/tasks/{task}", cost=FREE, delay_seconds=2.0, repeatable=True)
-...     found = yield Request("GET", response.json["url"], cost=FREE, repeatable=True, download=True)
+...     return (yield from resume(order, response.json["id"]))
+>>> def resume(order, task):
+...     state = {}
+...     while state.get("state") != "done":
+...         polled = yield Request("GET", f"/tasks/{task}", cost=FREE, delay_seconds=2.0, repeatable=True, task=task)
+...         state = polled.json
+...     found = yield Request("GET", state["url"], cost=FREE, repeatable=True, download=True)
 ...     return Answer(Picture(found.blob))
 
-`repeatable` and `FREE` say that sending it again buys nothing; a `download` is sent without the key. The first request
-is the order: it is sent once. To drive it, send each response and take the next request, until it returns:
+`repeatable` and `FREE` say that sending it again buys nothing; a `download` is sent without the key. The request that
+is neither is the order: it is sent once. Uploads that come before it are free and repeatable. The `task` of the first
+poll is written down before the poll is sent, so that another process can `resume` it; it may hold whatever `resume`
+needs, but no key and no signed link. To drive an exchange, send each response and take the next request, until it
+returns:
 
 >>> conversation = exchange(Order("a red fox", "some-model"))
 >>> next(conversation).json
@@ -39,7 +45,7 @@ everywhere are read by `nanobatch.providers.statuses.plain_fault`.
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from nanobatch.errors import ExchangeError
 from nanobatch.model import Answer, Order, Request, Response
@@ -62,6 +68,19 @@ class Provider(Protocol):
 
     def fault(self, response: Response) -> ExchangeError | None:
         """Read the vendor's quirks: what an answer that is no success means, or None for a success."""
+        ...
+
+
+@runtime_checkable
+class TaskProvider(Provider, Protocol):
+    """A wire format whose orders are tasks, fetched later."""
+
+    def resume(self, order: Order, task: str) -> Exchange:
+        """Poll a task that was ordered and paid before, and fetch its image. Orders nothing.
+
+        Raises:
+            ExchangeError: The leaf that says what became of the task.
+        """
         ...
 
 

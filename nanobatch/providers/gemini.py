@@ -2,7 +2,8 @@
 
 Facts: https://ai.google.dev/gemini-api/docs/image-generation, the types of google-genai 3.3.0, and recorded answers.
 The last image that is not marked as a thought is the picture; images before it are drafts, each billed. A
-`thoughtSignature` beside an image does not make it a thought.
+`thoughtSignature` beside an image does not make it a thought. Which tier was served, and is billed, stands in
+`usageMetadata.serviceTier` and in a header (https://ai.google.dev/gemini-api/docs/flex-inference).
 """
 
 from __future__ import annotations
@@ -12,83 +13,67 @@ from typing import Any
 from urllib.parse import quote
 
 from nanobatch.errors import AccountStopped, ExchangeError, NoImage, Refused, Rejected
-from nanobatch.model import Answer, Blob, Cost, Order, Picture, Request, Usage
-from nanobatch.providers.base import Exchange, estimated_tokens
+from nanobatch.model import Answer, Blob, Order, Picture, Request, Response, Usage
+from nanobatch.providers.base import Exchange
+from nanobatch.providers.gemini_body import body_of_order, cost_of
 from nanobatch.providers.gemini_faults import fault
 from nanobatch.providers.links import download, link_of
 from nanobatch.providers.reading import OK, body_of, count, image_data, items, node, words
 from nanobatch.providers.sentences import clean, said, short_name
 
-__all__ = ["exchange", "fault"]
+__all__ = ["SERVED_AT_FULL_PRICE", "answered", "exchange", "fault"]
+
+SERVED_AT_FULL_PRICE = "asked for flex, served as standard: full price"
+"""The warning of an answer that does not cost what was asked for."""
 
 _REFUSALS = frozenset({
     "SAFETY", "IMAGE_SAFETY", "PROHIBITED_CONTENT", "IMAGE_PROHIBITED_CONTENT", "BLOCKLIST", "SPII", "RECITATION",
     "IMAGE_RECITATION", "LANGUAGE", "MODEL_ARMOR", "JAILBREAK",
 })  # fmt: skip
 _NOT_BILLED = frozenset({"NO_IMAGE", "IMAGE_OTHER", "OTHER"})  # "You will not be charged", says their finishMessage
-_GENERATION_KEYS = frozenset({
-    "responseModalities", "imageConfig", "thinkingConfig", "mediaResolution", "temperature", "topP", "topK", "seed",
-    "maxOutputTokens", "stopSequences", "candidateCount",
-})  # fmt: skip
+_FULL_PRICE = frozenset({"STANDARD", "PRIORITY", "ON_DEMAND"})  # as Gemini's API and as Vertex AI name what they served
 
 
 def exchange(order: Order) -> Exchange:
-    """Ask for one image.
+    """Ask for one image. What `order.options` may hold is said in `nanobatch.providers.gemini_body`."""
+    path = f"/models/{quote(order.model, safe='/:@')}:generateContent"
+    response = yield Request("POST", path, json=body_of_order(order), cost=cost_of(order))
+    return (yield from answered(order, response))
 
-    `order.options` are merged into the body key by key, spelt as the wire spells them: `safetySettings`, `serviceTier`
-    or `generationConfig: {...}`. What belongs into generationConfig may also stand by itself: `thinkingConfig`,
-    `temperature` and so on.
+
+def answered(order: Order, response: Response) -> Exchange:
+    """Read generateContent's answer, following a link where one stands in place of the image.
+
+    Raises:
+        ExchangeError: The leaf that says why there is no image.
     """
-    response = yield Request(
-        "POST",
-        f"/models/{quote(order.model, safe='/:@')}:generateContent",
-        json=_body(order),
-        cost=Cost(tokens=estimated_tokens(order.prompt)),
-    )
     body = body_of(response)
     images, links = _images(body) if response.status in OK else ([], [])
     if not images and not links and (error := fault(response)) is not None:
         raise error  # an image that came beside an error was paid, and is kept
+    if not images and not links:
+        raise _no_image(body, response.status, order)
     usage, model = _usage(body), short_name(node(body, "modelVersion")) or None
+    warnings = (SERVED_AT_FULL_PRICE,) if _asked_for_flex(order) and _served_otherwise(response) else ()
     if images:
         picture = next((image for image, thought in reversed(images) if not thought), images[-1][0])
         drafts = tuple(image for image, _ in images if image is not picture)
-        return Answer(picture, drafts, usage, model)
-    if links:
-        return Answer(Picture((yield from download(links[-1]))), usage=usage, model=model)
-    raise _no_image(body, response.status)
+    else:
+        picture, drafts = Picture((yield from download(links[-1]))), ()
+    return Answer(picture, drafts, usage, model, warnings, full_price=bool(warnings))
 
 
-def _body(order: Order) -> dict[str, Any]:
-    image: dict[str, Any] = {}
-    if order.aspect_ratio is not None:
-        image["aspectRatio"] = order.aspect_ratio
-    if order.size is not None:
-        image["imageSize"] = order.size
-    # TEXT beside IMAGE lets a refusal say why; IMAGE alone gives a bare finishReason.
-    config: dict[str, Any] = {"responseModalities": ["TEXT", "IMAGE"]}
-    if image:
-        config["imageConfig"] = image
-    if order.seed is not None:
-        config["seed"] = order.seed
-    body = {"contents": [{"role": "user", "parts": [{"text": order.prompt}]}], "generationConfig": config}
-    own = {key: value for key, value in order.options.items() if key in _GENERATION_KEYS}
-    return _merged(
-        _merged(body, {"generationConfig": own}),
-        {key: value for key, value in order.options.items() if key not in own},
-    )
+def _asked_for_flex(order: Order) -> bool:
+    """Whether the order asks for the tier that costs half and may be slow."""
+    return words(order.options.get("serviceTier")).lower() == "flex"
 
 
-def _merged(base: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a new mapping in which objects are merged and everything else is replaced."""
-    merged = dict(base)
-    for key, value in more.items():
-        inner = merged.get(key)
-        if isinstance(inner, Mapping) and isinstance(value, Mapping):
-            merged[key] = _merged(inner, value)
-        else:
-            merged[key] = value
-    return merged
+def _served_otherwise(response: Response) -> bool:
+    """Whether the provider says that it served, and bills, another tier than flex. Silence says nothing."""
+    usage = node(body_of(response), "usageMetadata")
+    named = (node(usage, "serviceTier"), node(usage, "trafficType"), response.headers.get("x-gemini-service-tier"))
+    served = next((tier for tier in map(words, named) if tier), "").upper()
+    return served.removeprefix("ON_DEMAND_") in _FULL_PRICE
 
 
 def _images(body: Any) -> tuple[list[tuple[Picture, bool]], list[str]]:
@@ -125,16 +110,18 @@ def _usage(body: Any) -> Usage | None:
     return Usage(input_tokens=count(node(usage, "promptTokenCount")), text_tokens=text, image_tokens=image)
 
 
-def _no_image(body: Any, status: int) -> ExchangeError:
+def _no_image(body: Any, status: int, order: Order) -> ExchangeError:
     """Say why a 200 holds no image. The reason stands on the candidate, not in its content.
 
+    A prompt that is blocked for OTHER within seconds is one whose references were looked at and not liked.
     Google does not bill blocked images. Whether words instead of an image are billed, and as what, nobody tells:
     Google bills the tokens, some relays the whole image.
     """
     blocked = short_name(node(body, "promptFeedback", "blockReason"))
     if blocked:
         why = clean(words(node(body, "promptFeedback", "blockReasonMessage")))
-        return Refused(f"the provider blocked the prompt ({blocked}){said(why)}", http_status=status)
+        what = "the prompt, perhaps for a reference image" if order.references else "the prompt"
+        return Refused(f"the provider blocked {what} ({blocked}){said(why)}", http_status=status)
     reason = short_name(node(body, "candidates", 0, "finishReason"))
     why = clean(words(node(body, "candidates", 0, "finishMessage")) or _text(body))
     if not reason and not why:

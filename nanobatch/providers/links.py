@@ -17,13 +17,17 @@ def link_of(value: Any) -> str | None:
     return value if isinstance(value, str) and _LINK.fullmatch(value) else None
 
 
-def download(link: str) -> Generator[Request, Response, Blob]:
+def download(link: str, *, task: str | None = None) -> Generator[Request, Response, Blob]:
     """Fetch an image that is made and paid already.
+
+    Args:
+        link: Where it is.
+        task: Whose result it is, so that it can be asked for again.
 
     Raises:
         ServerFault: The link does not lead to it (any more).
     """
-    response = yield Request("GET", link, cost=FREE, repeatable=True, download=True)
+    response = yield Request("GET", link, cost=FREE, repeatable=True, download=True, task=task)
     if response.blob is None:
         raise ServerFault(
             f"the image was made, but its link answers HTTP {response.status}", http_status=response.status, billed=True

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from nanobatch.assembly import Prepared, Request, dry_run, output_folder, prepare, run
+from nanobatch.assembly import run
 from nanobatch.clock import SystemClock
 from nanobatch.config import load_settings
 from nanobatch.errors import ConfigError, InputError
 from nanobatch.events import JobFinished, RunFinished, RunStarted, Warned
+from nanobatch.preparation import Prepared, Request, dry_run, output_folder, prepare
 from nanobatch.stopping import Stop
 from tests.fakes import RecordingObserver
 from tests.sandbox_process import sandbox

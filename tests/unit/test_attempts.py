@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nanobatch.attempts import RECENT_SECONDS, AttemptsLedger, Landed, Line, Past, read_past
+from nanobatch.attempts import RECENT_SECONDS, AttemptsLedger, Landed, Line, OpenTask, Past, read_past
 from nanobatch.model import Cost
 
 NOW = 1_790_000_000.0
@@ -101,3 +101,56 @@ def test_a_torn_outcome_leaves_the_attempt_possibly_billed(path: Path) -> None:
     found = past(path)
     assert [line.job for line in found.interrupted] == ["job-1"]
     assert found.landed == {}
+
+
+def ordered(path: Path, job: str = "job-1") -> str:
+    ledger = AttemptsLedger(path)
+    attempt = ledger.intend(job, "kie", at=NOW, worst_usd=0.09, cost=Cost())
+    ledger.note_task(attempt, job, "kie", task="t-1", at=NOW)
+    ledger.close()
+    return attempt
+
+
+def test_an_order_whose_task_is_known_is_not_lost(path: Path) -> None:
+    """Killed while polling: the next run knows where to fetch the image, and counts nothing as lost."""
+    attempt = ordered(path)
+    found = past(path)
+    assert found.tasks == {"job-1": OpenTask(attempt, "kie", "t-1", 0.09, NOW)}
+    assert found.interrupted == []
+    assert found.tallies["job-1"].attempts == 1
+
+
+@pytest.mark.parametrize("code", ["ok", "refused", "interrupted"])
+def test_an_outcome_closes_the_task(path: Path, code: str) -> None:
+    """Fetched, refused or given up: nobody asks again."""
+    attempt = ordered(path)
+    AttemptsLedger(path).conclude(outcome(attempt, "job-1", code))
+    assert past(path).tasks == {}
+    assert past(path).interrupted == []
+
+
+def test_a_task_of_a_recorded_job_is_not_fetched(path: Path) -> None:
+    """The image is there already, from elsewhere: what was ordered counts as possibly billed."""
+    ordered(path)
+    assert past(path, recorded=True).tasks == {}
+    assert len(past(path, recorded=True).interrupted) == 1
+
+
+def test_a_kill_between_the_reply_and_the_note_is_an_interruption(path: Path) -> None:
+    """A torn last line is as if it had not been written: nobody knows the task."""
+    ordered(path)
+    text = path.read_bytes()
+    path.write_bytes(text[: text.rindex(b"t-1")])
+    found = past(path)
+    assert found.tasks == {}
+    assert [line.job for line in found.interrupted] == ["job-1"]
+
+
+def test_tasks_that_nobody_can_fetch_are_counted(path: Path) -> None:
+    """Their provider is gone from the configuration: the money is not forgotten."""
+    ordered(path)
+    found, ledger = past(path), AttemptsLedger(path)
+    assert ledger.give_up_tasks(found, lambda job, task: (job, task.provider) != ("job-1", "kie")) == 1
+    assert ledger.close_interrupted(found, at=NOW) == {"job-1": 0.09}
+    assert past(path).tasks == {}
+    assert past(path).tallies["job-1"].maybe_usd == 0.09

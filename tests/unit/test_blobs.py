@@ -98,6 +98,99 @@ def test_a_data_url_loses_its_prefix(new_part: Callable[[], Path], prefix: str) 
     assert only_blob(new_part, prefix + ENCODED).path.read_bytes() == IMAGE
 
 
+URI = "data:image/png;base64,"
+ODD = base64.b64encode(IMAGE[:-1]).decode()  # ends in two characters of padding
+STEPS = [1, 3, 7, 100, 1023, 4096, 10**9]
+CHATS: dict[str, list[str]] = {  # text and base64 in turn
+    "markdown": ["Here it is: ![image](" + URI, ENCODED, ")"],
+    "two images": [f"One ![x]({URI}", ODD, f')\n\n"two" ![y]({URI}', ENCODED, ") \\ end"],
+    "HTML": [f'<img src="{URI}', ENCODED, '"/>'],
+    "a bare URI, then words": [URI, ODD, "\n\nI hope you like it"],
+    "a long story before": ["It was late. " * 900 + "(" + URI, ODD, ") " + "The end. " * 900],
+    "no mime type": ["See data:;base64,", ENCODED, "!"],
+    "an image that is no image before": [f"![a]({URI}QQ==) ![b]({URI}", ENCODED, ")"],
+}
+SPELLINGS: list[Callable[[str], str]] = [
+    lambda body: body,
+    lambda body: body.replace("/", "\\/"),
+    lambda body: body.replace("/", "\\u002f").replace("+", "\\u002B").replace("=", "\\u003d"),
+]
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("spelling", range(len(SPELLINGS)))
+@pytest.mark.parametrize("name", CHATS)
+def test_images_inside_a_text_leave_it(new_part: Callable[[], Path], name: str, spelling: int, step: int) -> None:
+    """A text around data URIs becomes a list: the text as it was, with a blob wherever base64 stood."""
+    wanted = CHATS[name]
+    body = SPELLINGS[spelling](json.dumps({"content": "".join(wanted), "after": "all"}))
+    found = scan(new_part, body.encode(), step)
+    assert found["after"] == "all"
+    pieces = found["content"]
+    assert [piece for piece in pieces if isinstance(piece, str)] == wanted[::2]
+    blobs = [piece for piece in pieces if isinstance(piece, Blob)]
+    assert [blob.path.read_bytes() for blob in blobs] == [base64.b64decode(text) for text in wanted[1::2]]
+    assert [isinstance(piece, Blob) for piece in pieces] == [number % 2 == 1 for number in range(len(wanted))]
+    assert all(blob.flaw is None for blob in blobs)
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("text", [URI + ODD, f"  {URI}{ENCODED}\n", URI + "\n".join([ODD[:76], ODD[76:]])])
+def test_one_data_uri_and_nothing_else_is_a_blob(new_part: Callable[[], Path], text: str, step: int) -> None:
+    """A string that holds one data URI is the blob itself, blanks around it and lines in it or not."""
+    found = scan(new_part, json.dumps([text]).encode(), step)[0]
+    assert isinstance(found, Blob)
+    assert (found.flaw, found.path.read_bytes()) == (None, base64.b64decode(text.strip().removeprefix(URI)))
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "words " * 300 + f"({URI}{'A' * LONG}) more",
+        ";base64," + ENCODED + " was cut off somewhere",
+        "a metadata: b ;base64," + ENCODED + " c",
+        URI * 200,
+        "words " * 300 + URI,
+    ],
+)
+def test_texts_without_a_long_data_uri_stay(new_part: Callable[[], Path], tmp_path: Path, text: str, step: int) -> None:
+    """What only looks like a data URI, or is a short one, stays in its string."""
+    assert scan(new_part, json.dumps({"content": text}).encode(), step) == {"content": text}
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_broken_image_inside_a_text_is_flawed(new_part: Callable[[], Path], step: int) -> None:
+    """Base64 that goes on after its padding is flawed; the text around it and the next image are whole."""
+    text = f"a ({URI}{ODD}QQQQ) b ({URI}{ENCODED}) c"
+    before, broken, between, good, after = scan(new_part, json.dumps([text]).encode(), step)[0]
+    assert broken.flaw == f"not base64 at character {len(ODD)}"
+    assert good.path.read_bytes() == IMAGE
+    assert (before, between, after) == (f"a ({URI}", f") b ({URI}", ") c")
+
+
+def test_memory_does_not_grow_with_an_image_inside_a_text(new_part: Callable[[], Path]) -> None:
+    """An image of 24 MB inside a markdown link takes less than 1 MB of memory while it streams."""
+    chunk = base64.b64encode(os.urandom(48 * 1024))
+    scanner = BlobScanner(new_part)
+    scanner.feed(f'{{"content": "![x]({URI}'.encode())
+    tracemalloc.start()
+    for _ in range(500):
+        scanner.feed(chunk)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    scanner.feed(b')"}')
+    assert scanner.finish()["content"][1].size == 500 * 48 * 1024
+    assert peak < 2**20
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 4, 5])
+def test_padding_may_be_split(new_part: Callable[[], Path], step: int) -> None:
+    """Two characters of padding that come in two chunks are still padding."""
+    assert only_blob(new_part, ODD, step).flaw is None
+
+
 VARIANTS = {
     "url-safe": ENCODED.replace("+", "-").replace("/", "_"),
     "escaped slashes": ENCODED.replace("/", "\\/"),

@@ -109,3 +109,16 @@ async def test_never_over_under_any_order_of_events(seed: int) -> None:
             group.create_task(worker())
     assert budget.spent_usd + budget.possible_usd == pytest.approx(total)
     assert total > 1.0 - worst
+
+
+async def test_what_turns_out_cheaper_is_there_for_others() -> None:
+    """The reservation shrinks to the provider that took the job, and whoever waited for money goes on."""
+    budget = Budget(1.0)
+    dear = await budget.reserve(0.9)
+    waiting = asyncio.ensure_future(budget.reserve(0.5))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    budget.shrink(dear, 0.4)
+    budget.shrink(dear, 0.8)  # never grows again
+    assert dear.amount == 400_000
+    assert (await waiting).amount == 500_000

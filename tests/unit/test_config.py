@@ -13,8 +13,9 @@ from typer.main import get_command
 
 from nanobatch.catalog import load_catalog
 from nanobatch.cli.app import app
-from nanobatch.config import FILE, expand, flag_name, load_settings
+from nanobatch.config import FILE, load_settings
 from nanobatch.errors import ConfigError, NoProvider
+from nanobatch.lookup import expand, flag_name
 from nanobatch.schema import LATER, LIMITS, PROVIDER, SECTIONS
 from nanobatch.settings import Limits, ProviderSettings, Settings
 
@@ -212,7 +213,7 @@ def test_a_users_folder_may_be_missing(place: Place) -> None:
         ("providers:\n  google: {models: {a: [b]}}\n", "nanobatch.yaml:2: providers.google.models must be a word"),
         ("providers:\n  google: {day_zone: Mars}\n", "nanobatch.yaml:2: providers.google.day_zone must be a time zone"),
         ("providers:\n  google: sk-secret\n", "nanobatch.yaml:2: providers.google must be keys with values"),
-        ("providers:\n  x: {protocol: kie, base_url: 'http://h/v1', api_key: k}\n", "nanobatch.yaml:2: providers.x.protocol must be gemini or openai"),
+        ("providers:\n  x: {protocol: kie, base_url: 'http://h/v1', api_key: k}\n", "nanobatch.yaml:2: XX"),
         ("providers:\n  google: {base_url: 'https://h/v1?key=1'}\n", "nanobatch.yaml:2: providers.google.base_url must not contain"),
         ("providers:\n  google: {prices: {1K: -1}}\n", "nanobatch.yaml:2: providers.google.prices must be a number"),
         ("output: {dir: '${NOWHERE}/x'}\n", "nanobatch.yaml:1: the variable NOWHERE is not set"),

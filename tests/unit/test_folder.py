@@ -14,7 +14,7 @@ from nanobatch.errors import ConfigError, StoreError
 from nanobatch.folder import ATTEMPTS, Folder, input_digest, locked, open_folder, recover
 from nanobatch.manifest import fingerprint
 from nanobatch.model import Cost, Job
-from nanobatch.pipeline import record_of
+from nanobatch.records import record_of
 from tests.fakes import ManualClock
 from tests.harness import make_job
 

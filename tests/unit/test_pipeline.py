@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import json
 from collections.abc import Awaitable, Callable
@@ -13,13 +14,13 @@ from typing import Any, TypeVar
 import pytest
 
 from nanobatch.attempts import Tally
-from nanobatch.errors import Ambiguous, Unsent
+from nanobatch.errors import Ambiguous, LimitReached, Unsent
 from nanobatch.events import AttemptFailed, AttemptStarted, JobFinished
 from nanobatch.model import Record, Request, Response, Status
 from nanobatch.settings import Limits
 from nanobatch.stopping import Stopped
 from tests.fakes import ManualClock
-from tests.harness import Bench, Step, failure, finish, make_job, png, success
+from tests.harness import Bench, PaperTasks, Step, failure, finish, make_job, png, success
 
 pytestmark = pytest.mark.anyio
 T = TypeVar("T")
@@ -323,6 +324,197 @@ async def test_slots_come_back_after_every_end(on: Fixture) -> None:
     assert len(records) == 30
     assert bench.lanes[0].gate.snapshot().in_flight == 0
     assert {record.status for record in records} <= {Status.OK, Status.REFUSED, Status.FAILED}
+
+
+# Formats with tasks
+
+
+def task_bench(on: Fixture, *script: Step, **more: Any) -> Bench:
+    return on.bench(*script, providers={"first": PaperTasks()}, **more)
+
+
+ORDERED = Response(200, {}, json={"task": "t-7"})
+WAITING = Response(200, {}, json={"state": "waiting"})
+DONE = Response(200, {}, json={"state": "done"})
+DOWN = Response(500, {}, json={})
+
+
+def fetched(data: bytes | None = None) -> Response:
+    return Response(200, {}, json={"data": base64.b64encode(png() if data is None else data).decode()})
+
+
+def orders(bench: Bench) -> int:
+    return sum(request.method == "POST" for request in bench.senders["first"].requests)
+
+
+async def test_a_task_is_on_disk_before_it_is_polled(on: Fixture) -> None:
+    """A kill at the first poll finds what was ordered."""
+    found: list[str] = []
+
+    def look(_: Request) -> Response:
+        found.extend(line["kind"] for line in ledger(on.root))
+        return DONE
+
+    record = await on.run(task_bench(on, ORDERED, look, fetched()))
+    assert record.status is Status.OK
+    assert found == ["intent", "task"]
+    assert [line["kind"] for line in ledger(on.root)] == ["intent", "task", "outcome"]
+
+
+async def test_a_task_that_cannot_be_polled_is_fetched_by_the_next_attempt(on: Fixture) -> None:
+    """The retry fetches; it does not order. One order, one price, one attempt."""
+    bench = task_bench(on, ORDERED, *[DOWN] * 5, WAITING, DONE, fetched())
+    record = await on.run(bench)
+    assert (record.status, record.attempts, record.cost_usd, record.maybe_cost_usd) == (Status.OK, 1, 0.134, 0.0)
+    assert orders(bench) == 1
+    assert [line["kind"] for line in ledger(on.root)] == ["intent", "task", "outcome"]
+    assert bench.budget.spent_usd == 0.134
+
+
+async def test_what_came_in_place_of_the_image_is_fetched_again(on: Fixture) -> None:
+    """An expired link answers with a page: the task still has the image."""
+    bench = task_bench(on, ORDERED, DONE, fetched(b"<html>expired</html>"), DONE, fetched())
+    record = await on.run(bench)
+    assert (record.status, record.attempts, record.cost_usd) == (Status.OK, 1, 0.134)
+    assert orders(bench) == 1
+
+
+async def test_a_task_that_stays_open_is_the_next_runs(on: Fixture) -> None:
+    """Unfinished, possibly billed, and with its money set aside; the next run pays nothing and fetches the same."""
+    bench = task_bench(on, ORDERED, DOWN, retries=1, budget_usd=1.0)
+    record = await on.run(bench)
+    assert (record.status, record.attempts, record.maybe_cost_usd) == (Status.UNFINISHED, 1, 0.134)
+    assert record.error is not None
+    assert record.error.code == "task_open"
+    assert orders(bench) == 1
+    assert bench.totals.providers["first"].maybe_cost_usd == 0.134
+    with pytest.raises(LimitReached):
+        await bench.budget.reserve(0.9)
+    later = task_bench(on, DONE, fetched())
+    found = await on.run(later)
+    assert (found.status, found.attempts, found.cost_usd, found.maybe_cost_usd) == (Status.OK, 1, 0.134, 0.0)
+    assert orders(later) == 0
+    assert later.budget.spent_usd == 0.134
+    assert later.folder.possibly_billed_usd == 0.0
+
+
+async def test_a_task_is_left_to_the_next_run_when_this_one_is_cut_off(on: Fixture) -> None:
+    """Cancelled while polling: no outcome is written, so the task is not lost."""
+    polled = asyncio.Event()
+
+    class Hanging:
+        async def send(self, request: Request) -> Response:
+            if request.method == "POST":
+                return ORDERED
+            polled.set()
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    bench = task_bench(on, DONE)
+    bench.lanes[0].sender = Hanging()
+    work = asyncio.ensure_future(bench.pipeline.run(bench.jobs[0]))
+    await on.clock.advance(3)
+    await polled.wait()
+    work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+    assert [line["kind"] for line in ledger(on.root)] == ["intent", "task"]
+    assert bench.totals.providers["first"].maybe_cost_usd == 0.134
+    assert (await on.run(task_bench(on, DONE, fetched()))).status is Status.OK
+
+
+async def test_a_task_that_failed_at_the_vendor_is_ordered_again(on: Fixture) -> None:
+    """Nothing was billed and nothing will come: the usual retry."""
+    failed = Response(200, {}, json={"state": "failed"})
+    bench = task_bench(on, ORDERED, failed, ORDERED, DONE, fetched())
+    record = await on.run(bench)
+    assert (record.status, record.attempts, record.cost_usd) == (Status.OK, 2, 0.134)
+    assert orders(bench) == 2
+
+
+async def test_a_refused_task_is_refused(on: Fixture) -> None:
+    """The verdict comes with a poll, and is final."""
+    bench = task_bench(on, ORDERED, Response(200, {}, json={"state": "refused"}))
+    record = await on.run(bench)
+    assert (record.status, record.cost_usd, record.maybe_cost_usd) == (Status.REFUSED, 0.0, 0.0)
+    assert orders(bench) == 1
+
+
+async def test_a_closed_lane_keeps_its_tasks_for_a_better_day(on: Fixture) -> None:
+    """The account was stopped after the order: nobody else can fetch it, and it is not bought elsewhere."""
+    bench = task_bench(on, ORDERED, DOWN, retries=0, others={"second": [success()]})
+    assert (await on.run(bench)).status is Status.UNFINISHED
+    again = task_bench(on, DONE, fetched(), others={"second": [success()]})
+    again.lanes[0].gate.close("no credit")
+    record = await on.run(again)
+    assert record.status is Status.UNFINISHED
+    assert again.requests("second") == 0
+    assert [line["kind"] for line in ledger(on.root)] == ["intent", "task"]
+
+
+async def test_fresh_forgets_tasks_but_not_their_price(on: Fixture) -> None:
+    """Everything is ordered anew; what was open counts as possibly billed."""
+    assert (await on.run(task_bench(on, ORDERED, DOWN, retries=0))).status is Status.UNFINISHED
+    bench = task_bench(on, ORDERED, DONE, fetched(), fresh=True)
+    assert bench.folder.possibly_billed_usd == 0.134
+    assert (await on.run(bench)).status is Status.OK
+    assert orders(bench) == 1
+
+
+# Fallback
+
+
+async def test_a_refusal_falls_back_only_when_asked(on: Fixture) -> None:
+    """One bad row harms one row; whoever wants a second opinion says so, and the record tells."""
+    bench = on.bench(finish("IMAGE_SAFETY"), others={"second": [success()]})
+    assert (await on.run(bench)).status is Status.REFUSED
+    assert bench.requests("second") == 0
+    bench = on.bench(finish("IMAGE_SAFETY"), others={"second": [success()]}, fallback_on_refusal=True)
+    record = await on.run(bench, 2)
+    assert (record.status, record.provider) == (Status.OK, "second")
+    assert "after first: refused" in record.warnings
+    assert bench.requests("first") == 1
+
+
+async def test_refused_by_all_is_refused(on: Fixture) -> None:
+    """With nobody left to ask, the refusal stands."""
+    bench = on.bench(finish("IMAGE_SAFETY"), others={"second": [finish("SAFETY")]}, fallback_on_refusal=True)
+    record = await on.run(bench)
+    assert record.status is Status.REFUSED
+    assert (bench.requests("first"), bench.requests("second")) == (1, 1)
+
+
+async def test_a_job_does_not_stay_with_a_lane_that_fails_it(on: Fixture) -> None:
+    """Two failures on one lane are enough, also while its breaker is closed; the record tells the detour."""
+    bench = on.bench(failure(503), others={"second": [success()]})
+    record = await on.run(bench)
+    assert (record.status, record.provider, record.attempts) == (Status.OK, "second", 3)
+    assert record.warnings[:1] == ("after first: overloaded",)
+
+
+async def test_the_only_lane_is_asked_however_tired(on: Fixture) -> None:
+    """With nobody else there is no detour."""
+    bench = on.bench(failure(503), failure(503), failure(503), success())
+    record = await on.run(bench)
+    assert (record.status, record.attempts) == (Status.OK, 4)
+    assert not any("after" in warning for warning in record.warnings)
+
+
+async def test_the_cheapest_takes_the_job_at_its_own_price(on: Fixture) -> None:
+    """Priority decides only between equal prices."""
+    prices = {"first": {"1K": 0.134}, "second": {"1K": 0.05}}
+    bench = on.bench(success(), others={"second": [success()]}, prices=prices, strategy="cheapest")
+    record = await on.run(bench)
+    assert (record.provider, record.cost_usd) == ("second", 0.05)
+
+
+async def test_the_fastest_reserves_for_the_dearest_and_pays_for_its_own(on: Fixture) -> None:
+    """Nobody knows yet which gate opens first, so the budget must cover any; what is left over comes back."""
+    prices = {"first": {"1K": 0.05}, "second": {"1K": 0.9}}
+    bench = on.bench(success(), others={"second": [success()]}, prices=prices, strategy="fastest", budget_usd=1.0)
+    record = await on.run(bench)
+    assert (record.provider, record.cost_usd) == ("first", 0.05)
+    assert (await bench.budget.reserve(0.95)).amount == 950_000
 
 
 def _reason() -> Any:

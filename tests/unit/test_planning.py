@@ -13,7 +13,7 @@ import pytest
 
 from nanobatch.errors import InputError
 from nanobatch.model import Job, Params
-from nanobatch.planning import SANDBOX, Defaults, Plan, Planner, digest, job_id
+from nanobatch.planning import SANDBOX, Defaults, Plan, Planner, job_id
 from nanobatch.sources import PromptFiles, ReadOptions
 
 PLAIN = Params(model="nano-banana-pro", size="1K", aspect_ratio=None, seed=None)
@@ -23,12 +23,18 @@ DEFAULTS = Defaults(model="nano-banana-pro", size="1K")
 Plans = Callable[..., Planner]
 
 
+def digest(source: str) -> str:
+    """Hash a file's content, or an address in place of what it leads to."""
+    data = source.encode() if "://" in source else Path(source).read_bytes()
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
 @pytest.fixture
 def plans(tmp_path: Path) -> Plans:
     def build(content: str, *, defaults: Defaults = DEFAULTS, realm: str = "", **options: Any) -> Planner:
         path = tmp_path / "p.csv"
         path.write_text(content)
-        return Planner(PromptFiles([str(path)], ReadOptions(**options)), defaults, realm=realm)
+        return Planner(PromptFiles([str(path)], ReadOptions(**options)), defaults, digest=digest, realm=realm)
 
     return build
 
@@ -173,14 +179,3 @@ def test_references_count_by_content(tmp_path: Path, plans: Plans) -> None:
     assert [job.variant for job in jobs] == [0, 1, 0, 0, 0]
     assert jobs[0].params.references == (f"sha256:{hashlib.sha256(b'one').hexdigest()}",)
     assert len({job.id for job in jobs}) == 5
-
-
-def test_a_digest_shows_no_address() -> None:
-    """Signed addresses do not reach the manifest through the parameters."""
-    assert "secret" not in digest("https://x.org/a.png?sig=secret")
-
-
-def test_a_reference_that_vanished_is_an_input_error(tmp_path: Path) -> None:
-    """A file that went away since the row was checked is named."""
-    with pytest.raises(InputError, match=r"cannot read the reference .*gone\.png"):
-        digest(str(tmp_path / "gone.png"))

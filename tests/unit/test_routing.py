@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,14 +41,14 @@ async def break_(lane: Lane, clock: ManualClock) -> None:
 def test_the_first_by_priority_takes_the_job(tmp_path: Path, clock: ManualClock) -> None:
     """While it works, nobody else is asked."""
     router = bench(tmp_path, clock, "a", "b").pipeline.router
-    assert router.choose(make_job()).name == "a"
+    assert router.choose(make_job())[0].name == "a"
 
 
 def test_a_closed_lane_is_passed_over(tmp_path: Path, clock: ManualClock) -> None:
     """A lane whose account stopped takes nothing more in this run."""
     one = bench(tmp_path, clock, "a", "b")
     one.lanes[0].gate.close("leaked key")
-    assert one.pipeline.router.choose(make_job()).name == "b"
+    assert one.pipeline.router.choose(make_job())[0].name == "b"
     one.lanes[1].gate.close("no credit")
     with pytest.raises(NoneLeft, match="a: leaked key; b: no credit") as caught:
         one.pipeline.router.choose(make_job())
@@ -57,7 +59,7 @@ def test_parked_lanes_say_when_the_first_comes_back(tmp_path: Path, clock: Manua
     """When only spent quotas are left, the earliest reset counts."""
     one = bench(tmp_path, clock, "a", "b")
     one.lanes[0].gate.park(clock.wall() + 500, "spent")
-    assert one.pipeline.router.choose(make_job()).name == "b"
+    assert one.pipeline.router.choose(make_job())[0].name == "b"
     one.lanes[1].gate.park(clock.wall() + 100, "spent")
     with pytest.raises(AllParked, match="b: spent") as caught:
         one.pipeline.router.choose(make_job())
@@ -68,9 +70,9 @@ async def test_a_provider_that_does_not_answer_is_left_alone(tmp_path: Path, clo
     """Work moves to the next lane while the breaker is open, and comes back when it is not."""
     one = bench(tmp_path, clock, "a", "b")
     await break_(one.lanes[0], clock)
-    assert one.pipeline.router.choose(make_job()).name == "b"
+    assert one.pipeline.router.choose(make_job())[0].name == "b"
     await clock.advance(61)
-    assert one.pipeline.router.choose(make_job()).name == "a"
+    assert one.pipeline.router.choose(make_job())[0].name == "a"
 
 
 async def test_with_nobody_else_the_job_waits_for_the_first_to_come_back(tmp_path: Path, clock: ManualClock) -> None:
@@ -79,7 +81,7 @@ async def test_with_nobody_else_the_job_waits_for_the_first_to_come_back(tmp_pat
     await break_(one.lanes[0], clock)
     await clock.advance(10)
     await break_(one.lanes[1], clock)
-    assert one.pipeline.router.choose(make_job()).name == "a"
+    assert one.pipeline.router.choose(make_job())[0].name == "a"
 
 
 async def test_a_run_gives_up_after_probes_in_vain(tmp_path: Path, clock: ManualClock) -> None:
@@ -105,8 +107,8 @@ def test_a_model_that_is_gone_at_one_provider_is_asked_of_the_next(tmp_path: Pat
     """The lane stays open for other models."""
     one = bench(tmp_path, clock, "a", "b")
     one.lanes[0].gone["nano-banana-pro"] = "404"
-    assert one.pipeline.router.choose(make_job()).name == "b"
-    assert one.pipeline.router.choose(make_job(model="gpt-image-2")).name == "a"
+    assert one.pipeline.router.choose(make_job())[0].name == "b"
+    assert one.pipeline.router.choose(make_job(model="gpt-image-2"))[0].name == "a"
     one.lanes[1].gone["nano-banana-pro"] = "404"
     with pytest.raises(NoneLeft) as caught:
         one.pipeline.router.choose(make_job())
@@ -116,7 +118,7 @@ def test_a_model_that_is_gone_at_one_provider_is_asked_of_the_next(tmp_path: Pat
 def test_a_pinned_row_goes_nowhere_else(tmp_path: Path, clock: ManualClock) -> None:
     """A row that names its provider waits for it or fails with it."""
     one = bench(tmp_path, clock, "a", "b")
-    assert one.pipeline.router.choose(make_job(provider="b")).name == "b"
+    assert one.pipeline.router.choose(make_job(provider="b"))[0].name == "b"
     one.lanes[1].gate.close("gone")
     with pytest.raises(NoneLeft, match="b: gone"):
         one.pipeline.router.choose(make_job(provider="b"))
@@ -154,3 +156,61 @@ def test_a_job_is_said_in_the_providers_words() -> None:
 def _mapped() -> ProviderSettings:
     one = settings("relay", limits=Limits())
     return replace(one, terms=replace(one.terms, models={"nano-banana-pro": "nbp-v2"}))
+
+
+def names(lanes: Sequence[Lane]) -> list[str]:
+    return [lane.name for lane in lanes]
+
+
+def test_the_fastest_strategy_asks_everybody_who_is_able(tmp_path: Path, clock: ManualClock) -> None:
+    """Closed and parked lanes are left out, and so are those that failed this job, while there are others."""
+    one = bench(tmp_path, clock, "a", "b", "c", strategy="fastest")
+    router = one.pipeline.router
+    assert names(router.choose(make_job())) == ["a", "b", "c"]
+    one.lanes[1].gate.park(clock.wall() + 100, "spent")
+    assert names(router.choose(make_job())) == ["a", "c"]
+    assert names(router.choose(make_job(), tired={"a"})) == ["c"]
+    assert names(router.choose(make_job(), tired={"a", "c"})) == ["a", "c"]
+    assert names(router.choose(make_job(provider="c"))) == ["c"]
+
+
+def test_the_cheapest_is_decided_by_job(tmp_path: Path, clock: ManualClock) -> None:
+    """Each size has its own prices; between equal ones the user's order decides."""
+    prices = {"a": {"1K": 0.2, "2K": 0.2}, "b": {"1K": 0.1, "2K": 0.3}, "c": {"1K": 0.1, "2K": 0.2}}
+    router = bench(tmp_path, clock, "a", "b", "c", strategy="cheapest", prices=prices).pipeline.router
+    assert names(router.choose(make_job(size="1K"))) == ["b"]
+    assert names(router.choose(make_job(size="2K"))) == ["a"]
+    assert names(router.choose(make_job(size="1K"), without={"b"})) == ["c"]
+
+
+def test_a_lane_that_refused_is_not_asked_again(tmp_path: Path, clock: ManualClock) -> None:
+    """Others may take the job as long as they are there and can."""
+    one = bench(tmp_path, clock, "a", "b")
+    router = one.pipeline.router
+    assert router.can_take(make_job(), without={"a"})
+    assert names(router.choose(make_job(), without={"a"})) == ["b"]
+    assert not router.can_take(make_job(), without={"a", "b"})
+    assert not router.can_take(make_job(provider="a"), without={"a"})
+    one.lanes[1].gone["nano-banana-pro"] = "404"
+    assert not router.can_take(make_job(), without={"a"})
+    with pytest.raises(NoneLeft):
+        router.choose(make_job(), without={"a"})
+
+
+async def test_a_lane_is_crowded_when_a_whole_round_waits(tmp_path: Path, clock: ManualClock) -> None:
+    """As many wait as may be inside; a single lane never counts, because there is nothing else to do."""
+    limits = {"a": Limits(concurrency=2), "b": Limits(concurrency=2)}
+    one = bench(tmp_path, clock, "a", "b", limits=limits)
+    gate, router = one.lanes[0].gate, one.pipeline.router
+    async with gate.admit(Cost()), gate.admit(Cost()):
+        waits = [asyncio.ensure_future(gate.enter(Cost()))]
+        await clock.settle()
+        assert not router.is_crowded(make_job())
+        waits.append(asyncio.ensure_future(gate.enter(Cost())))
+        await clock.settle()
+        assert router.is_crowded(make_job())
+        assert not router.is_crowded(make_job(provider="b"))
+        assert not router.is_crowded(make_job(provider="nobody"))
+        for wait in waits:
+            wait.cancel()
+        await clock.settle()

@@ -6,6 +6,8 @@ import asyncio
 import base64
 import contextlib
 import datetime as dt
+import email.message
+import email.policy
 import gzip
 import itertools
 import json
@@ -28,7 +30,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from nanobatch.connections import Connections
 from nanobatch.errors import Ambiguous, ConfigError, DecodeError, StoreError, Unsent
-from nanobatch.model import Blob, Request
+from nanobatch.model import Blob, Form, FormFile, Request
 from nanobatch.transport import USER_AGENT, HttpTransport, _check_place, _resolves_to_public
 
 pytestmark = pytest.mark.anyio
@@ -216,10 +218,145 @@ async def test_the_key_travels_in_the_header_of_the_wire_format(
     assert KEY.encode() not in server.requests[1] + server.requests[2]
 
 
+async def test_fal_takes_its_key_as_key(server: Server, connections: Connections, folder: Path) -> None:
+    """The scheme `key` writes the word Key before it."""
+    server.scripts = [http()]
+    await transport_to(server.url, connections, folder, auth="key").send(POST)
+    assert b"\r\nauthorization: Key " + KEY.encode() + b"\r\n" in server.requests[0].replace(b"Author", b"author")
+
+
+@dataclass
+class Tokens:
+    """A credential whose token changes with every request."""
+
+    fails: Exception | None = None
+    asked: int = 0
+
+    async def headers(self) -> dict[str, str]:
+        self.asked += 1
+        if self.fails is not None:
+            raise self.fails
+        return {"authorization": f"Bearer token-{self.asked}", "x-goog-user-project": "p"}
+
+
+async def test_a_credential_is_asked_for_every_request(server: Server, connections: Connections, folder: Path) -> None:
+    """Under `google` each request carries what the credential says now, and never the key; a download carries none."""
+    server.scripts = [http()]
+    transport = transport_to(server.url, connections, folder, auth="google", credential=Tokens())
+    await transport.send(POST)
+    await transport.send(POST)
+    await transport.send(download(f"{server.url}/a.png"))
+    assert b"Bearer token-1\r\n" in server.requests[0]
+    assert b"Bearer token-2\r\n" in server.requests[1]
+    assert b"x-goog-user-project: p" in server.requests[1]
+    assert b"token" not in server.requests[2]
+    assert KEY.encode() not in b"".join(server.requests)
+
+
+async def test_a_credential_that_fails_sends_nothing(server: Server, connections: Connections, folder: Path) -> None:
+    """What the credential raises is what the exchange ends in, before anything is sent."""
+    server.scripts = [http()]
+    tokens = Tokens(fails=Unsent("no token"))
+    with pytest.raises(Unsent, match="no token"):
+        await transport_to(server.url, connections, folder, auth="google", credential=tokens).send(POST)
+    assert not server.requests
+
+
+async def test_google_without_a_credential_is_a_config_error(connections: Connections, folder: Path) -> None:
+    """The scheme google cannot work with a key alone."""
+    with pytest.raises(ConfigError, match="credential"):
+        transport_to("http://127.0.0.1", connections, folder, auth="google")
+
+
+@pytest.mark.parametrize("path", ["/uploads/a?b=c", "{upload}/files", "{upload}", "{base}/images"])
+async def test_the_key_goes_to_the_providers_own_places(
+    server: Server, connections: Connections, folder: Path, path: str
+) -> None:
+    """Below base_url and upload_url, also as absolute URLs, requests carry the key."""
+    server.scripts = [http()]
+    upload = f"{server.url}/files/v2"
+    transport = transport_to(f"{server.url}/v1", connections, folder, upload_url=upload)
+    await transport.send(Request("POST", path.format(upload=upload, base=f"{server.url}/v1"), json={}))
+    assert KEY.encode() in server.requests[0]
+
+
+FOREIGN = [
+    "http://127.0.0.1:{port}/other",
+    "http://127.0.0.1:{port}/v10/x",
+    "http://127.0.0.1:{port}/v1/../other",
+    "http://localhost:{port}/v1/x",
+    "http://user@127.0.0.1:{port}/v1/x",
+    "https://127.0.0.1:{port}/v1/x",
+    "http://127.0.0.1:1/v1/x",
+    "@127.0.0.1:{port}/other",
+    "images/generations",
+]
+
+
+@pytest.mark.parametrize("url", FOREIGN)
+async def test_the_key_goes_nowhere_else(server: Server, connections: Connections, folder: Path, url: str) -> None:
+    """An absolute URL elsewhere that is no download is a provider's bug; nothing is sent, and its query is not told."""
+    server.scripts = [http()]
+    transport = transport_to(f"{server.url}/v1", connections, folder, upload_url=f"{server.url}/files/v2")
+    with pytest.raises(AssertionError, match="not its own: nothing was sent") as caught:
+        await transport.send(Request("POST", url.format(port=server.port) + "?signature=hidden", json={}))
+    assert "hidden" not in str(caught.value)
+    assert not server.requests
+
+
+async def test_an_upload_url_must_be_a_url(connections: Connections, folder: Path) -> None:
+    """A wrong upload URL is named as such."""
+    with pytest.raises(ConfigError, match="upload_url"):
+        transport_to("http://127.0.0.1", connections, folder, upload_url="uploads.example")
+
+
+async def test_a_form_is_sent_as_multipart(server: Server, transport: HttpTransport) -> None:
+    """Fields and files arrive in their order, byte for byte, as another program reads them, and with a length."""
+    server.scripts = [http()]
+    files = (
+        FormFile("image[]", "a.png", "image/png", IMAGE + b"\r\n--"),
+        FormFile("image[]", 'b"\r\n.jpg', "image/jpeg", b""),
+    )
+    await transport.send(
+        Request("POST", "/edits", form=Form(fields=(("prompt", "狐 &=\r\n"), ("n", "1")), files=files))
+    )
+    head, _, body = server.requests[0].partition(b"\r\n\r\n")
+    assert f"content-length: {len(body)}\r\n".encode() in (head + b"\r\n").lower()
+    assert b"chunked" not in head
+    message = email.message_from_bytes(head.partition(b"\r\n")[2] + b"\r\n\r\n" + body, policy=email.policy.HTTP)
+    parts = [part for part in message.iter_parts() if isinstance(part, email.message.EmailMessage)]
+    names = [part.get_param("name", header="content-disposition") for part in parts]
+    assert names == ["prompt", "n", "image[]", "image[]"]
+    contents = [part.get_payload(decode=True) for part in parts]
+    assert contents == ["狐 &=\r\n".encode(), b"1", IMAGE + b"\r\n--", b""]
+    assert [part.get_filename() for part in parts] == [None, None, "a.png", "b%22%0D%0A.jpg"]
+    assert [part.get_content_type() for part in parts[2:]] == ["image/png", "image/jpeg"]
+
+
+async def test_bytes_in_json_are_standard_base64(server: Server, transport: HttpTransport) -> None:
+    """Bytes anywhere inside a request's JSON arrive as base64 with + and / and padding."""
+    server.scripts = [http()]
+    data = b"\xfb\xff\xfe" + IMAGE + b"\x00"
+    await transport.send(
+        Request("POST", "/x", json={"parts": [{"inlineData": {"data": data, "mimeType": "image/png"}}]})
+    )
+    body = server.requests[0].partition(b"\r\n\r\n")[2]
+    assert json.loads(body)["parts"][0]["inlineData"]["data"] == base64.b64encode(data).decode()
+
+
+async def test_an_image_inside_a_chat_message(server: Server, transport: HttpTransport) -> None:
+    """The base64 of a data URI in the middle of a chat message is a file; the words around it are kept."""
+    text = f"Here: ![image](data:image/png;base64,{base64.b64encode(IMAGE).decode()}) Enjoy!"
+    server.scripts = [http(json.dumps({"choices": [{"message": {"content": text}}]}).encode())]
+    before, blob, after = (await transport.send(POST)).json["choices"][0]["message"]["content"]
+    assert (before, after) == ("Here: ![image](data:image/png;base64,", ") Enjoy!")
+    assert blob.path.read_bytes() == IMAGE
+
+
 async def test_a_users_header_cannot_replace_the_key(server: Server, transport: HttpTransport) -> None:
     """What a provider's generator sends as a header never displaces the key."""
     server.scripts = [http()]
-    await transport.send(Request("POST", "/x", headers={"authorization": "Bearer other"}))
+    await transport.send(Request("POST", "/x", headers={"Authorization": "Bearer other"}))
     assert server.requests[0].lower().count(b"authorization") == 1
     assert KEY.encode() in server.requests[0]
 
@@ -298,6 +435,132 @@ async def test_connections_are_used_again(server: Server, transport: HttpTranspo
     for _ in range(10):
         await transport.send(POST)
     assert server.connections == 1
+
+
+async def in_steps(writer: asyncio.StreamWriter, data: bytes, step: int) -> None:
+    for at in range(0, len(data), step):
+        writer.write(data[at : at + step])
+        await writer.drain()
+        await asyncio.sleep(0)
+
+
+def by_and_by(data: bytes, step: int) -> Script:
+    async def script(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await in_steps(writer, data, step)
+
+    return script
+
+
+@pytest.mark.parametrize("step", [1, 7])
+async def test_a_head_that_comes_in_pieces(server: Server, transport: HttpTransport, step: int) -> None:
+    """Where the pieces of an answer's head end does not matter, and the connection is used again."""
+    body = b'{"created": 17}'
+    server.scripts = [by_and_by(http(body, X_Request_Id="r1"), step), by_and_by(chunked(body[:5], body[5:]), step)]
+    for _ in range(2):
+        assert (await transport.send(POST)).json == {"created": 17}
+    assert server.connections == 1
+
+
+async def test_interim_answers_are_passed_over(server: Server, transport: HttpTransport) -> None:
+    """100 Continue and 103 Early Hints come before the answer, and are not it."""
+    early = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+    server.scripts = [early + http(ANSWER), by_and_by(early + http(b"{}"), 10)]
+    assert (await transport.send(POST)).json["data"][0]["b64_json"].path.read_bytes() == IMAGE
+    assert (await transport.send(POST)).json == {}
+    assert server.connections == 1
+
+
+async def test_bare_line_feeds_end_a_head(server: Server, transport: HttpTransport) -> None:
+    """A server that ends its lines with line feeds alone gets the judgement of aiohttp's parser, not a long wait."""
+    server.scripts = [then_silence(http(b"{}").replace(b"\r\n", b"\n"))]
+    with contextlib.suppress(Ambiguous):
+        assert (await transport.send(POST)).json == {}
+
+
+async def test_an_answer_without_a_length(server: Server, transport: HttpTransport) -> None:
+    """A body that ends with its connection is whole; the next request has a fresh connection."""
+    server.scripts = [then_close(http(ANSWER, Content_Length="", Connection="close")), http()]
+    assert (await transport.send(POST)).json["data"][0]["b64_json"].path.read_bytes() == IMAGE
+    await transport.send(POST)
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize("answer", [http(b"", "204 No Content", Content_Length=""), http(b""), http(b"", "500 Oops")])
+async def test_an_answer_without_a_body(server: Server, transport: HttpTransport, answer: bytes) -> None:
+    """An empty answer is a response, and its connection is used again."""
+    server.scripts = [answer]
+    for _ in range(2):
+        response = await transport.send(POST)
+        assert (response.json, response.text or "") == (None, "")
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize(
+    "answer", [chunked(ANSWER), http(b"{}", "429 Busy"), http(gzip.compress(b"{}"), Content_Encoding="gzip")]
+)
+async def test_every_whole_body_leaves_its_connection_usable(
+    server: Server, transport: HttpTransport, answer: bytes
+) -> None:
+    """In chunks, compressed or of an error: a body that was read to its end costs no new connection."""
+    server.scripts = [answer]
+    for _ in range(3):
+        await transport.send(POST)
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize(
+    "answer", [http(b'{"a": 1}'), chunked(b'{"a": 1}'), http(b"", "204 No Content", Content_Length="")]
+)
+async def test_bytes_behind_an_answer_are_nobodys(server: Server, transport: HttpTransport, answer: bytes) -> None:
+    """What a server sends beyond its answer is never taken for the answer to the next request."""
+    server.scripts = [answer + http(b'{"forged": 1}'), http(b'{"b": 2}')]
+    await transport.send(POST)
+    assert (await transport.send(POST)).json == {"b": 2}
+    assert server.connections == 2
+
+
+async def test_bytes_on_an_idle_connection_are_nobodys(server: Server, transport: HttpTransport) -> None:
+    """What comes while nobody has asked for anything closes the connection."""
+    go_on = asyncio.Event()
+
+    async def speak_up(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(http(b'{"a": 1}'))
+        await go_on.wait()
+        writer.write(http(b'{"forged": 1}'))
+        await writer.drain()
+
+    server.scripts = [speak_up, http(b'{"b": 2}')]
+    assert (await transport.send(POST)).json == {"a": 1}
+    go_on.set()
+    await until(lambda: server.closed == 1)
+    assert (await transport.send(POST)).json == {"b": 2}
+
+
+async def test_a_refusal_may_come_before_the_request_is_read(connections: Connections, folder: Path) -> None:
+    """A server that answers a huge request early, and reads no more of it, is heard."""
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(http(b'{"error": "too large"}', "413 Too Large"))
+        await writer.drain()
+        await gone.wait()
+        writer.close()
+
+    gone = asyncio.Event()
+    listener = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+    response = await transport_to(url, connections, folder).send(Request("POST", "/x", json={"a": bytes(30_000_000)}))
+    assert (response.status, response.json) == (413, {"error": "too large"})
+    gone.set()
+    listener.close()
+
+
+async def test_a_header_cannot_hold_another(server: Server, transport: HttpTransport) -> None:
+    """A line break in a header of a provider's is its bug, and nothing is sent."""
+    server.scripts = [http()]
+    with pytest.raises(AssertionError, match="line break"):
+        await transport.send(Request("POST", "/x", headers={"X-A": "b\r\nX-Evil: 1"}))
+    assert not server.requests
 
 
 # ------------------------------------------------------------------------------------------- broken exchanges
@@ -592,7 +855,8 @@ async def test_a_plain_request_goes_through_the_proxy(
     server.scripts = [http(ANSWER)]
     monkeypatch.setenv("HTTP_PROXY", f"http://user:pass@127.0.0.1:{server.port}")
     async with Connections(2) as opened:
-        await transport_to("http://provider.example/v1", opened, folder).send(POST)
+        response = await transport_to("http://provider.example/v1", opened, folder).send(POST)
+    assert response.json["data"][0]["b64_json"].path.read_bytes() == IMAGE
     assert server.requests[0].startswith(b"POST http://provider.example/v1/images/generations HTTP/1.1")
     assert b"Proxy-Authorization: Basic " + base64.b64encode(b"user:pass") in server.requests[0]
 

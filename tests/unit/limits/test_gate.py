@@ -25,7 +25,7 @@ from nanobatch.errors import (
     Unsent,
 )
 from nanobatch.events import LaneChanged
-from nanobatch.limits import Gate, LaneClosed, LaneParked
+from nanobatch.limits import Gate, LaneClosed, LaneDown, LaneParked
 from nanobatch.limits.circuit_breaker import CircuitBreaker
 from nanobatch.model import FREE, Cost
 from tests.fakes import ManualClock, RecordingObserver
@@ -595,3 +595,46 @@ async def test_the_quota_is_used(rpm: int, jobs: int) -> None:
     optimum = math.floor((jobs - 1) / rpm) * 60
     assert optimum <= times[-1] - times[0] <= optimum * 1.03
     assert all(later - earlier >= 60 for earlier, later in zip(times, times[rpm:], strict=False))
+
+
+@pytest.mark.parametrize("sends_away", [True, False])
+async def test_who_waits_for_a_dead_provider_may_be_sent_away(sends_away: bool) -> None:
+    """Where others can serve them, those in line are told when the breaker opens; what is ordered stays."""
+    clock = new_clock()
+    gate = Gate(clock, name="g", concurrency=1, breaker=CircuitBreaker(1), sends_away=sends_away)
+    inside = await gate.enter(ONE)
+    newcomer, fetching = asyncio.ensure_future(gate.enter(ONE)), asyncio.ensure_future(gate.enter(FREE))
+    await clock.settle()
+    clock.now += 1
+    with pytest.raises(ServerFault):
+        async with gate.inside(inside):
+            raise ServerFault("HTTP 500")
+    await clock.settle()
+    assert newcomer.done() is sends_away
+    assert not fetching.done()
+    if sends_away:
+        assert isinstance(newcomer.exception(), LaneDown)
+        assert gate.state().faulty
+        later = asyncio.ensure_future(gate.enter(ONE))  # whoever comes now knows, and waits for the probe
+        await clock.settle()
+        assert not later.done()
+        later.cancel()
+    fetching.cancel()
+    newcomer.cancel()
+    await clock.settle()
+    assert gate.snapshot().waiting == 0
+
+
+async def test_a_free_gate_says_so_before_anybody_enters() -> None:
+    """`is_free` promises that `enter` does not wait, and touches nothing."""
+    clock = new_clock()
+    gate = Gate(clock, name="g", concurrency=2, rpm=1)
+    assert gate.is_free(ONE)
+    assert gate.snapshot().in_flight == 0
+    ticket = await gate.enter(ONE)
+    assert not gate.is_free(ONE)  # the minute is spent
+    assert gate.is_free(FREE)
+    gate.give_back(ticket)
+    assert gate.is_free(ONE)
+    gate.close("no credit")
+    assert not gate.is_free(ONE)

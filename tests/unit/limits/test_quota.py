@@ -128,3 +128,13 @@ def test_the_repr_shows_all_dimensions() -> None:
     text = repr(Quota(rpm=3, ipm=4, tpm=5, rpd=6))
     assert all(f"{n} of {n} left" in text for n in (3, 4, 5))
     assert "6 a day" in text
+
+
+def test_a_vendor_may_count_in_shorter_windows() -> None:
+    """Twenty in any ten seconds is 120 a minute, and the twenty-first waits for the first to leave the window."""
+    quota = Quota(rpm=120, window_seconds=10.0)
+    for _ in range(20):
+        assert quota.delay(0.0, Cost()) == 0.0
+        quota.spend(0.0, NOON, cost=Cost())
+    assert quota.delay(0.0, Cost()) == 10.25  # a margin for the jitter on the way
+    assert Quota(rpm=1, window_seconds=10.0).delay(0.0, Cost()) == 0.0  # less than one in a window is still one

@@ -1,4 +1,4 @@
-"""Gemini's generateContent: what is sent, which image is the picture, why there is none.
+"""Gemini's generateContent: which image is the picture, why there is none.
 
 The wire examples in tests/wire/gemini show each shape whole; here are the tables.
 """
@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from nanobatch.errors import AccountStopped, ExchangeError, NoImage, Refused, Rejected
-from nanobatch.model import Answer, Blob, Order, Response, Usage
+from nanobatch.model import Answer, Blob, Order, Reference, Response, Usage
 from nanobatch.providers import gemini
+from nanobatch.providers.gemini import SERVED_AT_FULL_PRICE
 
 # Every reason that google-genai 3.3.0 lists, and what it means here.
 REASONS: dict[str, type[ExchangeError]] = {
@@ -23,23 +24,21 @@ REASONS: dict[str, type[ExchangeError]] = {
     "TOO_MANY_TOOL_CALLS": NoImage, "MISSING_THOUGHT_SIGNATURE": NoImage, "MALFORMED_RESPONSE": NoImage,
     "ESCALATION": NoImage, "PUP_LIMITED_DISABLED": AccountStopped, "CONTINUATION": NoImage, "MODEL_ARMOR": Refused,
 }  # fmt: skip
+ORDER = Order("a red fox", "m")
+FLEX = Order("a red fox", "m", options={"serviceTier": "flex"})
 BLOCKED = [
     "BLOCKED_REASON_UNSPECIFIED", "SAFETY", "OTHER", "BLOCKLIST", "PROHIBITED_CONTENT", "IMAGE_SAFETY", "MODEL_ARMOR",
     "JAILBREAK", "A_REASON_OF_TOMORROW",
 ]  # fmt: skip
 
 
-def sent(order: Order) -> dict[str, Any]:
-    found = next(gemini.exchange(order)).json
-    assert isinstance(found, dict)
-    return found
-
-
-def ended(body: Any, status: int = 200) -> Answer | ExchangeError:
-    exchange = gemini.exchange(Order("a red fox", "m"))
+def ended(
+    body: Any, status: int = 200, *, order: Order = ORDER, headers: dict[str, str] | None = None
+) -> Answer | ExchangeError:
+    exchange = gemini.exchange(order)
     next(exchange)
     try:
-        request = exchange.send(Response(status, {}, json=body))
+        request = exchange.send(Response(status, headers or {}, json=body))
     except StopIteration as done:
         assert isinstance(done.value, Answer)
         return done.value
@@ -59,49 +58,6 @@ def chosen(*parts: Any) -> tuple[str, list[str]]:
     return names[0], names[1:]
 
 
-def test_what_is_not_asked_is_not_sent() -> None:
-    """No size, ratio or seed of our own: models refuse fields that they do not know."""
-    assert sent(Order("a red fox", "m")) == {
-        "contents": [{"role": "user", "parts": [{"text": "a red fox"}]}],
-        "generationConfig": {"responseModalities": ["TEXT", "IMAGE"]},
-    }
-
-
-@pytest.mark.parametrize("size", ["512", "1K", "2K", "4K"])
-def test_sizes_are_spelt_as_the_wire_wants_them(size: str) -> None:
-    """The K is upper case, and 512 stands for itself."""
-    assert sent(Order("x", "m", size=size))["generationConfig"]["imageConfig"] == {"imageSize": size}
-
-
-def test_a_seed_of_zero_is_a_seed() -> None:
-    """Zero is a number that somebody asked for."""
-    assert sent(Order("x", "m", seed=0))["generationConfig"]["seed"] == 0
-
-
-def test_options_are_merged_key_by_key() -> None:
-    """An option adds to what is there or replaces one value; a list is replaced whole."""
-    options = {
-        "generationConfig": {"imageConfig": {"imageSize": "4K"}, "topP": 0.9},
-        "responseModalities": ["IMAGE"],
-        "tools": [{"googleSearch": {}}],
-    }
-    body = sent(Order("x", "m", size="1K", aspect_ratio="1:1", options=options))
-    assert body["generationConfig"] == {
-        "responseModalities": ["IMAGE"],
-        "imageConfig": {"aspectRatio": "1:1", "imageSize": "4K"},
-        "topP": 0.9,
-    }
-    assert body["tools"] == [{"googleSearch": {}}]
-
-
-def test_options_are_left_alone() -> None:
-    """A thousand orders share one mapping of options; none of them changes it."""
-    options = {"generationConfig": {"imageConfig": {"a": 1}}, "safetySettings": [{"b": 2}]}
-    for size in ("1K", "2K"):
-        sent(Order("x", "m", size=size, aspect_ratio="1:1", options=options))
-    assert options == {"generationConfig": {"imageConfig": {"a": 1}}, "safetySettings": [{"b": 2}]}
-
-
 @pytest.mark.parametrize(
     ("model", "path"),
     [
@@ -113,11 +69,6 @@ def test_options_are_left_alone() -> None:
 def test_a_models_name_stays_a_name(model: str, path: str) -> None:
     """Whatever a row calls its model, it cannot add a query or a fragment to the address."""
     assert next(gemini.exchange(Order("x", model))).path == path
-
-
-def test_the_request_takes_tokens_from_the_quota() -> None:
-    """A prompt's tokens are estimated for providers that limit tokens per minute."""
-    assert next(gemini.exchange(Order("x" * 400, "m"))).cost.tokens == 100
 
 
 @pytest.mark.parametrize(
@@ -231,3 +182,68 @@ def test_tokens(usage: Any, found: Usage | None) -> None:
 def test_an_image_behind_an_error_status_is_not_taken() -> None:
     """Only a success can hold the picture."""
     assert isinstance(ended({"candidates": [{"content": {"parts": [image("a")]}}]}, status=500), ExchangeError)
+
+
+@pytest.mark.parametrize(
+    ("usage", "headers", "warned"),
+    [
+        ({"serviceTier": "flex"}, {}, False),
+        ({"serviceTier": "FLEX"}, {}, False),
+        ({"serviceTier": "standard"}, {}, True),
+        ({"serviceTier": "STANDARD"}, {}, True),
+        ({"serviceTier": "priority"}, {}, True),
+        ({"service_tier": "standard"}, {}, True),
+        ({}, {"x-gemini-service-tier": "standard"}, True),
+        ({}, {"x-gemini-service-tier": "flex"}, False),
+        ({"serviceTier": "flex"}, {"x-gemini-service-tier": "standard"}, False),
+        ({"serviceTier": "standard"}, {"x-gemini-service-tier": "flex"}, True),
+        ({"trafficType": "ON_DEMAND"}, {}, True),
+        ({"trafficType": "ON_DEMAND_PRIORITY"}, {}, True),
+        ({"trafficType": "ON_DEMAND_FLEX"}, {}, False),
+        ({"trafficType": "PROVISIONED_THROUGHPUT"}, {}, False),
+        ({"serviceTier": "unspecified"}, {}, False),
+        ({"serviceTier": {"a": 1}}, {}, False),
+        ({"serviceTier": None}, {"x-gemini-service-tier": "standard"}, True),
+        (None, {}, False),
+    ],
+)  # fmt: skip
+def test_a_tier_that_costs_more_is_told(usage: Any, headers: dict[str, str], warned: bool) -> None:
+    """Who asked for half the price learns when the provider says that the whole is billed; the body comes first."""
+    body = {"candidates": [{"content": {"parts": [image("a")]}}], "usageMetadata": usage}
+    answer = ended(body, order=FLEX, headers=headers)
+    assert isinstance(answer, Answer)
+    assert answer.warnings == ((SERVED_AT_FULL_PRICE,) if warned else ())
+
+
+@pytest.mark.parametrize("tier", [None, "standard", "priority", 7, ["flex"]])
+def test_who_did_not_ask_for_flex_is_not_warned(tier: Any) -> None:
+    """The full price is what was asked for."""
+    order = Order("a red fox", "m", options={} if tier is None else {"serviceTier": tier})
+    body = {"candidates": [{"content": {"parts": [image("a")]}}], "usageMetadata": {"serviceTier": "standard"}}
+    answer = ended(body, order=order)
+    assert isinstance(answer, Answer)
+    assert answer.warnings == ()
+
+
+def test_a_download_is_warned_about_as_well() -> None:
+    """The tier stands in the answer that was paid, not in the file that follows."""
+    exchange = gemini.exchange(FLEX)
+    next(exchange)
+    part = {"fileData": {"fileUri": "https://cdn.example/1.png"}}
+    body = {"candidates": [{"content": {"parts": [part]}}], "usageMetadata": {"serviceTier": "standard"}}
+    assert exchange.send(Response(200, {}, json=body)).download
+    with pytest.raises(StopIteration) as done:
+        exchange.send(Response(200, {}, blob=Blob(Path("a"), 2048, "0" * 64)))
+    assert done.value.value.warnings == (SERVED_AT_FULL_PRICE,)
+
+
+@pytest.mark.parametrize(
+    ("number", "says"), [(0, "blocked the prompt (OTHER)"), (2, "perhaps for a reference image (OTHER)")]
+)
+def test_a_reference_may_be_what_was_blocked(number: int, says: str) -> None:
+    """Somebody who sent images is told to look at them; somebody who sent none is not."""
+    references = (Reference(b"\x89PNG", "image/png", "ab" * 32),) * number
+    error = ended({"promptFeedback": {"blockReason": "OTHER"}}, order=Order("x", "m", references=references))
+    assert type(error) is Refused
+    assert says in error.message
+    assert ("reference" in error.message) == (number > 0)

@@ -1,0 +1,183 @@
+"""Checks a whole run before it starts: the input against the settings, each row against what the providers can do."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from nanobatch.attempts import OpenTask
+from nanobatch.catalog import Catalog, load_catalog
+from nanobatch.errors import ConfigError, InputError
+from nanobatch.estimate import estimate
+from nanobatch.manifest import peek
+from nanobatch.model import Params, Prompt
+from nanobatch.planning import REAL, SANDBOX, Plan, Planner
+from nanobatch.planning import Defaults as PlanDefaults
+from nanobatch.providers import load
+from nanobatch.providers.base import TaskProvider
+from nanobatch.references import References
+from nanobatch.routing import Seller, why_not
+from nanobatch.settings import Settings
+from nanobatch.sources.files import PromptFiles
+from nanobatch.sources.rows import ReadOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the command line asks for, beyond the settings."""
+
+    inputs: tuple[str, ...]
+    prompt_column: str | None = None
+    template: str | None = None
+    limit: int | None = None
+    only: str | None = None
+    skip_invalid: bool = False
+    retry_failed: bool = False
+    fresh: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A run whose input and settings are checked; nothing is written or sent yet."""
+
+    request: Request
+    settings: Settings
+    planner: Planner
+    plan: Plan
+    sellers: Sequence[Seller]
+    root: Path
+    references: References
+
+    def can_fetch(self, task: OpenTask) -> bool:
+        """Tell whether this run uses the provider that a task was ordered from, in a format that has tasks."""
+        settings = next((seller.settings for seller in self.sellers if seller.name == task.provider), None)
+        return settings is not None and isinstance(load(settings.protocol), TaskProvider)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the user should know before the first request."""
+        found = [*self.settings.warnings]
+        for seller in self.sellers:
+            found += seller.warnings
+        if self.plan.skipped_count:
+            found.append(
+                f"{self.plan.skipped_count} bad rows are left out: " + "; ".join(map(str, self.plan.skipped[:3]))
+            )
+        return list(dict.fromkeys(found))
+
+
+def prepare(request: Request, settings: Settings, *, stdin: BinaryIO | None = None) -> Prepared:
+    """Check the whole input against the settings.
+
+    Raises:
+        InputError: A file or a row is wrong, or no provider can draw it.
+        ConfigError: The settings do not fit together.
+    """
+    catalog = load_catalog()
+    sellers = [Seller(provider, catalog) for provider in settings.providers]
+    defaults = settings.defaults
+
+    for seller in sellers:
+        load(seller.settings.protocol)  # a wire format that cannot be loaded is known before anything is read
+    references = References(_temporary_folder(), allow_private=settings.run.allow_private_references)
+
+    def digest(source: str) -> str:
+        return references.digest(source, Path())
+
+    def accept(prompt: Prompt) -> str | None:
+        params = Params(
+            model=prompt.model or defaults.model,
+            size=prompt.size or defaults.size,
+            aspect_ratio=prompt.aspect_ratio or defaults.aspect_ratio,
+            seed=defaults.seed if prompt.seed is None else prompt.seed,
+            references=prompt.references,
+        )
+        reason = why_not(sellers, params, provider=prompt.provider)
+        if reason is None and prompt.references:
+            reason = _unusable(prompt.references, digest)
+        return reason
+
+    options = ReadOptions(
+        prompt_column=request.prompt_column,
+        template=request.template,
+        name=settings.output.name,
+        limit=request.limit,
+        only=request.only,
+        skip_invalid=request.skip_invalid,
+        aspect_ratios=_ratios(catalog, defaults.aspect_ratio),
+        images_per_prompt=defaults.images_per_prompt,
+    )
+    files = PromptFiles(request.inputs, options, stdin=stdin, accept=accept)
+    planner = Planner(
+        files,
+        PlanDefaults(model=defaults.model, size=defaults.size, aspect_ratio=defaults.aspect_ratio, seed=defaults.seed),
+        digest=digest,
+        realm=SANDBOX if settings.sandbox else REAL,
+    )
+    _check_defaults(sellers, settings)
+    plan = planner.check()
+    return Prepared(request, settings, planner, plan, sellers, output_folder(request, settings.output.dir), references)
+
+
+def _temporary_folder() -> Path:
+    """Name a folder for what is downloaded; whoever fills it makes it, and the system forgets it."""
+    return Path(tempfile.gettempdir()) / f"nanobatch-references-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+def _unusable(sources: Iterable[str], digest: Callable[[str], str]) -> str | None:
+    """Say why a row's reference images cannot be used, or None."""
+    try:
+        for source in sources:
+            digest(source)
+    except InputError as error:
+        return error.message
+    return None
+
+
+def _ratios(catalog: Catalog, default: str | None) -> frozenset[str]:
+    return catalog.ratios | ({default} if default else set())
+
+
+def _check_defaults(sellers: Sequence[Seller], settings: Settings) -> None:
+    """Report a model that nobody sells once, instead of once for every row."""
+    defaults = settings.defaults
+    params = Params(model=defaults.model, size=None, aspect_ratio=None, seed=None)
+    reason = why_not(sellers, params)
+    if reason is not None and settings.origin("defaults.model") != "default":
+        raise ConfigError(f"{settings.origin('defaults.model')}: {reason}")
+
+
+def output_folder(request: Request, told: str | None) -> Path:
+    """Return where the images go: as told, or into the working folder under the first file's name."""
+    if told is not None:
+        return Path(told)
+    first = request.inputs[0]
+    return Path("prompts-images" if first == "-" else f"{Path(first).stem}-images")
+
+
+def dry_run(prepared: Prepared) -> Mapping[str, Any]:
+    """Say what the run would do and what it would cost. Nothing is written or sent."""
+    done: set[int] = set()
+    if prepared.root.exists():
+        done = _peek(prepared)
+    return estimate(
+        prepared.planner.jobs(),
+        prepared.sellers,
+        done=done,
+        inputs=prepared.request.inputs,
+        output=str(prepared.root),
+        skipped=prepared.plan.skipped_count,
+        sandbox=prepared.settings.sandbox,
+        warnings=prepared.warnings,
+    )
+
+
+def _peek(prepared: Prepared) -> set[int]:
+    """Find what is done without touching the folder."""
+    request = prepared.request
+    return set() if request.fresh else peek(prepared.root, retry_failed=request.retry_failed)
