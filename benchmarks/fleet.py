@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 SUFFIX = {"gemini": "/v1beta", "openai": "/v1", "kie": "/kie"}
 WINDOW_SECONDS = 61.0  # nanobatch adds a second to the minute, for the jitter on the way
@@ -45,8 +46,7 @@ class Vendor:
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         )  # fmt: skip
         assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        self.port = int(line.rsplit(":", 1)[1].split("/")[0].split()[0])
+        self.port = urlsplit(json.loads(self.process.stdout.readline())["url"]).port or 0
 
     def stop(self) -> None:
         """Kill it as a crash would."""
@@ -188,9 +188,11 @@ def fallback(root: Path) -> None:
         time.sleep(6)
         fleet[0].plan(faults={})
         found = summary(run)
-        prompts_billed = [entry["prompt"] for vendor in fleet for entry in vendor.books(full=True)["entries"]]
-        print(f"fallback: the first had {at} when it began to fail; {len(prompts_billed)} billed,", end=" ")
-        print(f"{len(prompts_billed) - len(set(prompts_billed))} of them twice")
+        by_prompt = [vendor.books(full=True)["by_prompt"] for vendor in fleet]
+        twice = sum(
+            by_prompt[0].get(prompt, 0) + by_prompt[1].get(prompt, 0) > 1 for prompt in {**by_prompt[0], **by_prompt[1]}
+        )
+        print(f"fallback: the first had {at} when it began to fail; {twice} prompts were billed twice")
         tell(found, fleet)
 
 
@@ -202,8 +204,9 @@ def faults(root: Path) -> None:
         config(root, fleet, [{"concurrency": 64}])
         prompts(root, 500)
         found = summary(start(root))
-        billed = [entry["prompt"] for entry in fleet[0].books(full=True)["entries"]]
-        print(f"faults: {len(billed)} tasks created for 500 prompts, {len(billed) - len(set(billed))} of them twice")
+        books = fleet[0].books()
+        print(f"faults: {books['creations']} tasks created for 500 prompts, {books['twice']} of them twice,", end=" ")
+        print(f"{books['polls']} polls, met {books['faults']}")
         tell(found, fleet)
 
 

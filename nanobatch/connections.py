@@ -104,6 +104,11 @@ class Turnstile:
     def __init__(self, per_turn: int) -> None:
         self._permits = asyncio.Semaphore(per_turn)
 
+    @property
+    def is_crowded(self) -> bool:
+        """Whether somebody who comes now has to wait for the next turn."""
+        return self._permits.locked()
+
     async def __aenter__(self) -> None:
         await self._permits.acquire()
 
@@ -300,7 +305,7 @@ class Connections:
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
         )
-        return AiohttpTransport(session, self._proxy_for, self._arrivals)
+        return AiohttpTransport(session, self._proxy_for, self._arrivals, self.turnstile)
 
     def _proxy_for(self, url: httpx.URL) -> str | None:
         proxy = self._proxies.get(url.scheme) or self._proxies.get("all")
@@ -376,11 +381,16 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
     """
 
     def __init__(
-        self, session: aiohttp.ClientSession, proxy_for: Callable[[httpx.URL], str | None], arrivals: Arrivals
+        self,
+        session: aiohttp.ClientSession,
+        proxy_for: Callable[[httpx.URL], str | None],
+        arrivals: Arrivals,
+        turnstile: Turnstile,
     ) -> None:
         self._session = session
         self._proxy_for = proxy_for
         self._arrivals = arrivals
+        self._turnstile = turnstile  # answers that begin or end together are dealt with by and by
         self._doors: dict[tuple[str, bytes], aiohttp.ClientRequest] = {}  # what aiohttp's pool knows a server by
 
     async def exchange(self, call: Call, begin: Begin) -> None:
@@ -409,12 +419,15 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             protocol.set_response_params(skip_payload=call.method == "HEAD", read_until_eof=True, auto_decompress=False)
             protocol.hold_body()
             message, is_bodiless = await _ask(protocol, head, call)
+            await self._take_turn(protocol)
             headers = _lower(message.headers)
             consume = begin(message.code, headers)
             if is_bodiless:
                 is_reusable = not protocol.take_body()
             elif consume is not None:
                 is_reusable = await self._consume(connection, consume, headers, chunked=message.chunked)
+                async with self._turnstile:
+                    pass
             if is_reusable:
                 protocol.end_body()
         finally:
@@ -455,6 +468,16 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         if inflater is not None and is_whole:
             inflater.check_end()
         return body.is_clean
+
+    async def _take_turn(self, protocol: _Protocol) -> None:
+        """Wait for a turn; meanwhile the body stays where it is, in the memory of the kernel."""
+        is_crowded = self._turnstile.is_crowded
+        if is_crowded and protocol.transport is not None:
+            protocol.transport.pause_reading()
+        async with self._turnstile:
+            pass
+        if is_crowded and protocol.transport is not None:
+            protocol.transport.resume_reading()
 
     def _door(self, url: httpx.URL) -> aiohttp.ClientRequest:
         key = (url.scheme, url.netloc)

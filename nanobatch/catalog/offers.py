@@ -135,7 +135,10 @@ def _custom(terms: Terms, model: str, *, mapped: str | None, known: Model | None
         raise ConfigError(f"{terms.provider} has no model {model!r}{_among(model, terms.models)}")
     former = known is not None and model in known.former
     canonical = known.id if known is not None and not former else model
-    carries = _carries(known, catalog.protocols.get(terms.protocol), None)
+    vendor = catalog.providers.get(terms.protocol)  # whose words these are: an endpoint that speaks kie knows its names
+    if vendor is not None and known is not None:
+        canonical = vendor.wire_models.get(known.id, canonical)
+    carries = _carries(known, catalog.protocols.get(terms.protocol), vendor)
     return Offer(terms.provider, model, mapped or canonical, known, terms.prices or {}, carries=carries)
 
 

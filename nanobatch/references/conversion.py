@@ -7,6 +7,7 @@ after that. What the camera wrote beside the picture, such as the place, is left
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 from dataclasses import dataclass, replace
@@ -47,7 +48,8 @@ def convert(data: bytes, mime: str, accepted: Accepted) -> tuple[bytes, str]:
     with opened(mime, data) as source:
         source.load()
         profile = source.info.get("icc_profile")
-        picture = _plain(_upright(source), profile if isinstance(profile, bytes) else b"")
+        _turn(source)
+        picture = _plain(source, profile if isinstance(profile, bytes) else b"")
     if len(picture.profile) > accepted.max_bytes // 4:  # it would leave little room for the image
         picture = replace(picture, profile=b"")
     encodings = _encodings(accepted.types, has_alpha=picture.image.mode == "RGBA")
@@ -56,12 +58,10 @@ def convert(data: bytes, mime: str, accepted: Accepted) -> tuple[bytes, str]:
     return _within(accepted, picture, encodings)
 
 
-def _upright(source: Image.Image) -> Image.Image:
-    """Copy the picture, turned as its EXIF data say; damaged EXIF data say nothing."""
-    try:
-        return ImageOps.exif_transpose(source)
-    except READER_FAULTS:
-        return source.copy()
+def _turn(image: Image.Image) -> None:
+    """Turn an image as its EXIF data say; damaged EXIF data say nothing."""
+    with contextlib.suppress(*READER_FAULTS):
+        ImageOps.exif_transpose(image, in_place=True)
 
 
 def _plain(image: Image.Image, profile: bytes) -> _Picture:
@@ -71,7 +71,7 @@ def _plain(image: Image.Image, profile: bytes) -> _Picture:
     if image.mode.startswith(("I", "F")):
         image = _in_bytes(image)
     elif image.has_transparency_data:
-        image = image.convert("RGBA")
+        image = image if image.mode == "RGBA" else image.convert("RGBA")
         if image.getchannel("A").getextrema() == (255, 255):
             image = image.convert("RGB")
     elif image.mode not in ("L", "RGB"):
@@ -104,8 +104,9 @@ def _flat(picture: _Picture) -> _Picture:
     """Put what is transparent on white."""
     if picture.image.mode != "RGBA":
         return picture
-    white = Image.new("RGBA", picture.image.size, "white")
-    return replace(picture, image=Image.alpha_composite(white, picture.image).convert("RGB"))
+    white = Image.new("RGB", picture.image.size, "white")
+    white.paste(picture.image, mask=picture.image)
+    return replace(picture, image=white)
 
 
 def _encodings(types: tuple[str, ...], *, has_alpha: bool) -> list[_Encoding]:

@@ -18,7 +18,6 @@ from nanobatch.errors import InputError
 from nanobatch.references.addresses import Address, Resolve, Target, addresses, parse, system_addresses
 
 MAX_REDIRECTS = 5
-CONNECT_SECONDS = 15.0  # to one address
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _PIECE_BYTES = 256 * 1024
 _HEADERS = {"User-Agent": f"nanobatch/{__version__}", "Accept": "image/*,*/*;q=0.5", "Connection": "close"}
@@ -33,6 +32,7 @@ class Downloader:
 
     max_bytes: int = 50 * 1024 * 1024
     timeout_seconds: float = 60.0  # for everything: redirects, connections, the whole body
+    connect_seconds: float = 15.0  # to one address, with TLS
     allow_private: bool = False
     resolve: Resolve = system_addresses
     monotonic: Callable[[], float] = time.monotonic
@@ -58,7 +58,7 @@ class Downloader:
 
     def _connection(self, target: Target, deadline: _Deadline) -> _Connection:
         found = addresses(target, self.resolve, allow_private=self.allow_private)
-        return _Connection(target, found, deadline)
+        return _Connection(target, found, deadline, connect_seconds=self.connect_seconds)
 
     def _body(self, answer: http.client.HTTPResponse) -> bytes:
         if answer.status != 200:
@@ -124,8 +124,9 @@ class _Deadline:
 class _Connection(http.client.HTTPConnection):
     """A connection to addresses that were checked before, under the host's own name."""
 
-    def __init__(self, target: Target, found: list[Address], deadline: _Deadline) -> None:
+    def __init__(self, target: Target, found: list[Address], deadline: _Deadline, *, connect_seconds: float) -> None:
         super().__init__(target.host, target.port)
+        self._connect_seconds = connect_seconds
         self._target = target
         self._found = found
         self._deadline = deadline
@@ -135,7 +136,7 @@ class _Connection(http.client.HTTPConnection):
         """Connect to the first address that answers."""
         failure = OSError()
         for family, address in self._found:
-            seconds = self._deadline.left(CONNECT_SECONDS)
+            seconds = self._deadline.left(self._connect_seconds)
             sock = socket.socket(family, socket.SOCK_STREAM)
             try:
                 sock.settimeout(seconds)
@@ -148,9 +149,9 @@ class _Connection(http.client.HTTPConnection):
                 self.sock = cast("socket.socket", _TimedSocket(sock, self._deadline))
                 return
         self._deadline.left()
-        raise (
-            InputError(f"no connection within {CONNECT_SECONDS:g} s") if isinstance(failure, TimeoutError) else failure
-        )
+        if isinstance(failure, TimeoutError):
+            raise InputError(f"no connection within {self._connect_seconds:g} s")
+        raise failure
 
     def _secured(self, sock: socket.socket) -> socket.socket:
         if self._target.scheme == "http":

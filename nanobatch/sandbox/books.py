@@ -30,6 +30,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         sha256: Of the image's bytes.
         connection_open: Whether the client was still there when the image was ready.
         fault: What went wrong afterwards, or null.
+        references: The SHA-256 of each image that the request came with.
+        task: The vendor's name for it, in formats with tasks.
     """
 
     time: float
@@ -40,6 +42,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
     connection_open: bool
     fault: str | None = None
+    references: tuple[str, ...] = ()
+    task: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,9 @@ class Books:
         self.images = 0
         self.undelivered = 0
         self.keys_in_query = 0
+        self.polls = 0
+        self.uploads = 0
+        self.downloads = 0
         self.violations: Counter[str] = Counter()
         self.refusals: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
@@ -118,6 +125,9 @@ class Books:
             "refusals": dict(self.refusals),
             "faults": dict(self.faults),
             "keys_in_query": self.keys_in_query,
+            "polls": self.polls,
+            "uploads": self.uploads,
+            "downloads": self.downloads,
         }
 
     def full(self) -> dict[str, Any]:

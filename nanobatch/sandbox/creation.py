@@ -61,7 +61,7 @@ class Creation:
 
     async def run(self) -> web.StreamResponse:
         """Answer the request."""
-        asked = await received(self.request, self.arrived)
+        asked = await self._asked()
         order = self.dialect.read(asked)
         if isinstance(order, Answer):
             self.outcome = "refused"
@@ -82,6 +82,9 @@ class Creation:
             return await self._admitted(order)
         finally:
             self.studio.limits.leave()
+
+    async def _asked(self) -> Asked:
+        return await received(self.request, self.arrived)
 
     async def _admitted(self, order: Order) -> web.StreamResponse:
         plan = self.studio.plan
@@ -149,6 +152,7 @@ class Creation:
                 sha256=sha256,
                 connection_open=is_open(self.request),
                 fault=fault,
+                references=order.references,
             )
             for sha256 in hashes[len(hashes) - bills :]
         )
@@ -172,22 +176,28 @@ def _workshop(
     studio: Studio, dialect: Dialect, order: Order, fault: str | None
 ) -> Callable[[], tuple[Answer, bytes, list[str], dict[str, Drawing]]]:
     """Return the work that needs the processor, for a thread: draw, hash, encode."""
-    least_bytes, url = studio.plan.image_bytes or 0, studio.url
-    copies = order.images * (FAULTS[fault].draws if fault else 1)
 
     def work() -> tuple[Answer, bytes, list[str], dict[str, Drawing]]:
-        made, hashes, drawings = [], [], {}
-        for variant in range(copies):
-            drawing = replace(order.drawing, variant=variant, least_bytes=least_bytes)
-            if fault == "wrongmime":
-                drawing = replace(drawing, kind=_OTHER[drawing.kind])
-            data = draw(drawing)
-            sha256 = hashlib.sha256(data).hexdigest()
-            name = f"{sha256[:32]}.{drawing.kind}"
-            hashes.append(sha256)
-            drawings[name] = drawing
-            made.append(Made(data, f"{url}/__images/{name}"))
+        made, hashes, drawings = drawn(studio, order, fault)
         answer = dialect.answer(order, made, fault)
         return answer, answer.encoded(), hashes, drawings
 
     return work
+
+
+def drawn(studio: Studio, order: Order, fault: str | None) -> tuple[list[Made], list[str], dict[str, Drawing]]:
+    """Draw the images of an order; return them, their hashes, and what to draw for each link."""
+    least_bytes, url = studio.plan.image_bytes or 0, studio.url
+    copies = order.images * (FAULTS[fault].draws if fault else 1)
+    made, hashes, drawings = [], [], {}
+    for variant in range(copies):
+        drawing = replace(order.drawing, variant=variant, least_bytes=least_bytes)
+        if fault == "wrongmime":
+            drawing = replace(drawing, kind=_OTHER[drawing.kind])
+        data = draw(drawing)
+        sha256 = hashlib.sha256(data).hexdigest()
+        name = f"{sha256[:32]}.{drawing.kind}"
+        hashes.append(sha256)
+        drawings[name] = drawing
+        made.append(Made(data, f"{url}/__images/{name}"))
+    return made, hashes, drawings

@@ -13,9 +13,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-GEMINI, OPENAI = "gemini", "openai"
-EVERY = frozenset({GEMINI, OPENAI})
-ONLY_GEMINI = frozenset({GEMINI})
+GEMINI, OPENAI, VERTEX, CHAT, PUTER = "gemini", "openai", "vertex", "openai-chat", "puter"
+OPENROUTER, TOGETHER, XAI = "openrouter", "together", "xai"
+KIE, FAL, REPLICATE = "kie", "fal", "replicate"
+TASKS = frozenset({KIE, FAL, REPLICATE})
+AT_ONCE = frozenset({GEMINI, OPENAI, VERTEX, CHAT, PUTER, OPENROUTER, TOGETHER, XAI})
+EVERY = AT_ONCE | TASKS
+ONLY_GEMINI = frozenset({GEMINI, VERTEX})
+BASE64 = frozenset({GEMINI, VERTEX, OPENAI, OPENROUTER, TOGETHER, XAI})
 
 
 class Stage(Enum):
@@ -25,6 +30,9 @@ class Stage(Enum):
     LATE = "answered after the usual latency; nothing is made, nothing is billed"
     MADE = "the image is made and billed, the answer is odd"
     WIRE = "the image is made and billed, the delivery breaks"
+    TASK = "the task is taken and ends without an image; nothing is billed"
+    POLL = "a poll of a task goes wrong; the task goes on"
+    LINK = "a download goes wrong; the image stays where it is"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +64,20 @@ FAULTS: Mapping[str, Fault] = {
     "503": Fault("503, the model is overloaded", Stage.LATE),
     "html502": Fault("502 with a gateway's HTML page", Stage.LATE),
     "html200": Fault("200 with an HTML page instead of JSON", Stage.LATE),
-    "json200err": Fault("200 whose JSON is an error object", Stage.LATE),
-    "listerror": Fault("503 whose JSON is a list of one error object", Stage.LATE),
-    "noimage": Fault("200 without an image: finishReason NO_IMAGE at Gemini, empty data at OpenAI", Stage.LATE),
+    "json200err": Fault("200 whose JSON is an error object", Stage.LATE, AT_ONCE),
+    "listerror": Fault("503 whose JSON is a list of one error object", Stage.LATE, AT_ONCE),
+    "noimage": Fault(
+        "200 without an image: finishReason NO_IMAGE at Gemini, empty data at OpenAI", Stage.LATE, AT_ONCE
+    ),
     "safety": Fault("the finished image is refused: IMAGE_SAFETY at Gemini, 400 at OpenAI", Stage.LATE),
     "textonly": Fault("200 with finishReason STOP and words instead of an image", Stage.LATE, ONLY_GEMINI),
-    "nullcandidates": Fault("200 whose candidates (OpenAI: data) are null", Stage.LATE),
+    "nullcandidates": Fault("200 whose candidates (OpenAI: data) are null", Stage.LATE, AT_ONCE),
     "hang": Fault("no answer ever, until the client gives up", Stage.LATE),
-    "badb64": Fault("the base64 contains characters that do not belong there", Stage.MADE),
-    "cutimage": Fault("the answer is whole, but the image in it ends half-way", Stage.MADE),
-    "urlsafe": Fault("base64 in its URL-safe alphabet and without padding", Stage.MADE),
-    "dataprefix": Fault("base64 behind a 'data:image/...;base64,' prefix", Stage.MADE),
-    "wrongmime": Fault("an image of another kind than declared: PNG for JPEG and so on", Stage.MADE),
+    "badb64": Fault("the base64 contains characters that do not belong there", Stage.MADE, BASE64),
+    "cutimage": Fault("the answer is whole, but the image in it ends half-way", Stage.MADE, AT_ONCE),
+    "urlsafe": Fault("base64 in its URL-safe alphabet and without padding", Stage.MADE, BASE64),
+    "dataprefix": Fault("base64 behind a 'data:image/...;base64,' prefix", Stage.MADE, BASE64),
+    "wrongmime": Fault("an image of another kind than declared: PNG for JPEG and so on", Stage.MADE, AT_ONCE),
     "thought": Fault("a draft flagged as thought before the final image", Stage.MADE, ONLY_GEMINI, draws=2),
     "multi": Fault(
         "three images without any flag, the last is final; each is billed", Stage.MADE, ONLY_GEMINI, draws=3, bills=3
@@ -77,7 +87,19 @@ FAULTS: Mapping[str, Fault] = {
     "truncate": Fault("the connection closes half-way through the body", Stage.WIRE),
     "reset-after": Fault("the connection is reset before the answer's first byte", Stage.WIRE),
     "slowdrip": Fault("the whole answer, trickling for seconds", Stage.WIRE),
+    "taskfail": Fault("the task fails at the vendor", Stage.TASK, TASKS),
+    "taskrefuse": Fault("the task is refused by the vendor's content rules", Stage.TASK, TASKS),
+    "poll429": Fault("a poll is answered with a rate limit", Stage.POLL, TASKS),
+    "poll500": Fault("a poll is answered with an internal error", Stage.POLL, TASKS),
+    "pollreset": Fault("the connection of a poll is reset", Stage.POLL, TASKS),
+    "download403": Fault("a download is forbidden, as with an expired link", Stage.LINK),
+    "download500": Fault("a download is answered with an internal error", Stage.LINK),
+    "downloadcut": Fault("a download ends half-way", Stage.LINK),
 }
+
+CREATION = frozenset({Stage.DOOR, Stage.LATE, Stage.MADE, Stage.WIRE, Stage.TASK})
+POLL = frozenset({Stage.POLL})
+LINK = frozenset({Stage.LINK})
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +109,21 @@ class Throw:
     fault: float
     latency: float
 
-    def pick(self, faults: Mapping[str, float], dialect: str) -> str | None:
-        """Return the fault that these odds give this request, or None."""
+    def pick(self, faults: Mapping[str, float], dialect: str | None, stages: frozenset[Stage] = CREATION) -> str | None:
+        """Return the fault that these odds give this request, or None.
+
+        Args:
+            faults: Kind and probability.
+            dialect: The wire format; None where there is none, as for a download.
+            stages: What may go wrong with a request of this sort; others have their own throws.
+        """
         reached = 0.0
         for kind, probability in faults.items():
+            if FAULTS[kind].stage not in stages:
+                continue
             reached += probability
             if self.fault < reached:
-                return kind if dialect in FAULTS[kind].dialects else None
+                return kind if dialect is None or dialect in FAULTS[kind].dialects else None
         return None
 
     def within(self, shortest: float, longest: float) -> float:

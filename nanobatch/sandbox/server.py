@@ -18,21 +18,22 @@ from typing import Any
 
 from aiohttp import web
 
+from nanobatch.sandbox import routes
 from nanobatch.sandbox.books import Books
 from nanobatch.sandbox.creation import Creation, Studio, received
-from nanobatch.sandbox.delivery import deliver, page
-from nanobatch.sandbox.dialects import gemini, openai
-from nanobatch.sandbox.dialects.base import Answer, Dialect, MalformedError, parsed
-from nanobatch.sandbox.faults import Dice
+from nanobatch.sandbox.delivery import deliver, page, truncate
+from nanobatch.sandbox.dialects import gemini, kie, openai
+from nanobatch.sandbox.dialects.base import Answer, Asked, Dialect, MalformedError, TaskDialect, parsed
+from nanobatch.sandbox.faults import LINK, Dice
 from nanobatch.sandbox.images import draw
 from nanobatch.sandbox.limits import Limits
 from nanobatch.sandbox.plan import Plan, PlanError
+from nanobatch.sandbox.tasks import Desk, TaskCreation, poll
 
 HOST = "127.0.0.1"
 LARGEST_REQUEST = 100 * 1024 * 1024  # bytes; relays take as much
 _DRAWING_THREADS = 2
 _GRACE_SECONDS = 0.2  # for requests under way when the sandbox ends
-_GEMINI = "/{version:v1(?:alpha|beta)?}/models"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -44,6 +45,7 @@ class Sandbox:
         seed = plan.seed if plan.seed is not None else secrets.randbits(32)
         self._studio = Studio(plan, books, Limits(), Dice(seed), pool, OrderedDict())
         self._seed = seed
+        self._desk = Desk()
 
     @property
     def url(self) -> str:
@@ -78,10 +80,13 @@ class Sandbox:
                 web.get("/__books", self._show_books),
                 web.post("/__plan", self._change_plan),
                 web.get("/__images/{name}", self._download),
-                web.post("/v1/images/generations", self._creates(openai)),
-                web.post(_GEMINI + "/{model:.+}:{action:[A-Za-z]+}", self._creates(gemini)),
-                web.get(_GEMINI, self._models),
-                web.get(_GEMINI + "/{model:.+}", self._models),
+                *(web.post(path, self._orders(tasks.dialect)) for tasks in routes.TASKS for path in tasks.order),
+                *(web.get(path, self._polls(tasks.dialect)) for tasks in routes.TASKS for path in tasks.polls),
+                *(web.post(path, self._upload) for path in routes.UPLOADS),
+                *(web.get(path, self._free(dialect)) for path, dialect in routes.FREE),
+                *(web.post(creates.path, self._creates(creates.dialect)) for creates in routes.CREATES),
+                web.get(routes.GEMINI_MODELS, self._models),
+                web.get(routes.GEMINI_MODELS + "/{model:.+}", self._models),
                 web.route("*", "/{path:.*}", self._lost),
             ]
         )
@@ -105,6 +110,44 @@ class Sandbox:
 
         return handler
 
+    def _orders(self, dialect: TaskDialect) -> Handler:
+        async def handler(request: web.Request) -> web.StreamResponse:
+            books = self._studio.books
+            creation = TaskCreation(self._studio, dialect, request, books.number(), time.time(), desk=self._desk)
+            try:
+                return await creation.run()
+            except ConnectionError:
+                return web.Response()
+            finally:
+                books.note(creation.served())
+
+        return handler
+
+    def _polls(self, dialect: TaskDialect) -> Handler:
+        async def handler(request: web.Request) -> web.StreamResponse:
+            asked = await received(request, time.time())
+            return await poll(self._studio, self._desk, dialect, request, asked)
+
+        return handler
+
+    def _free(self, dialect: Dialect) -> Handler:
+        async def handler(request: web.Request) -> web.StreamResponse:
+            return await _reply(request, dialect.models(await received(request, time.time())))
+
+        return handler
+
+    async def _upload(self, request: web.Request) -> web.StreamResponse:
+        """Keep a reference image's hash; its link may then stand in an order."""
+        fields = await request.post()
+        file = fields.get("file")
+        asked = Asked(request.headers)
+        if not asked.bearer or not isinstance(file, web.FileField):
+            return await _reply(request, Answer(401 if not asked.bearer else 400, {"success": False, "code": 400}))
+        self._studio.books.uploads += 1
+        data = file.file.read()
+        link = self._desk.keep(self._studio.url, file.filename, data)
+        return await _reply(request, kie.uploaded(link, file.filename, len(data)))
+
     async def _models(self, request: web.Request) -> web.StreamResponse:
         """Tell the two dialects apart where their paths are the same: on /v1/models, by the kind of key."""
         self._studio.books.keys_in_query += "key" in request.query
@@ -124,17 +167,24 @@ class Sandbox:
         return await _reply(request, Answer(200, self._described()))
 
     async def _download(self, request: web.Request) -> web.StreamResponse:
-        drawing = self._studio.links.get(request.match_info["name"])
+        name, studio = request.match_info["name"], self._studio
+        drawing = studio.links.get(name)
         if drawing is None:
             return await _reply(request, page(404))
-        loop = asyncio.get_running_loop()
-        data = await loop.run_in_executor(self._studio.pool, draw, drawing)
-        return await _reply(request, Answer(200, data, content_type=drawing.mime))
+        fault = studio.dice.throw(f"download {name}").pick(studio.plan.faults, None, LINK)
+        if fault is not None:
+            studio.books.faults[fault] += 1
+        if fault in ("download403", "download500"):
+            return await _reply(request, page(int(fault.removeprefix("download"))))
+        data = await asyncio.get_running_loop().run_in_executor(studio.pool, draw, drawing)
+        studio.books.downloads += 1
+        answer = Answer(200, data, content_type=drawing.mime)
+        return await (truncate(request, answer, data) if fault == "downloadcut" else _reply(request, answer))
 
     async def _lost(self, request: web.Request) -> web.StreamResponse:
         message = (
-            f"The sandbox has no {request.method} {request.path}. It speaks Gemini below {self.url}/v1beta and "
-            f"OpenAI's images below {self.url}/v1."
+            f"The sandbox has no {request.method} {request.path}. It speaks Gemini below {self.url}/v1beta, "
+            f"OpenAI's images below {self.url}/v1, and others below their names, such as {self.url}/kie."
         )
         return await _reply(request, Answer(404, {"error": {"code": 404, "message": message, "status": "NOT_FOUND"}}))
 

@@ -59,7 +59,9 @@ def encoded(kind: str, mode: str, width: int, height: int, *, frames: int = 1, o
 
 @quiet
 @settings(max_examples=150, deadline=None)
-@given(kind=KINDS, width=SIDES, height=SIDES, frames=st.integers(1, 3), orientation=st.integers(1, 8), accepted=ACCEPTED)
+@given(
+    kind=KINDS, width=SIDES, height=SIDES, frames=st.integers(1, 3), orientation=st.integers(1, 8), accepted=ACCEPTED
+)
 def test_a_provider_gets_what_it_takes(
     kind: tuple[str, str], width: int, height: int, frames: int, orientation: int, accepted: Accepted
 ) -> None:
@@ -114,7 +116,10 @@ def test_damaged_images_are_references_or_reasons(
 
 
 @settings(max_examples=200, deadline=None)
-@given(head=st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF89a", b"BM", b"II*\x00"]), rest=st.binary(max_size=200))
+@given(
+    head=st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF89a", b"BM", b"II*\x00"]),
+    rest=st.binary(max_size=200),
+)
 def test_any_bytes_have_a_type_or_a_reason(head: bytes, rest: bytes) -> None:
     """Recognising never fails in any other way than in words."""
     try:

@@ -28,6 +28,7 @@ class Asked:
         path: The named parts of the path, such as the model.
         body: Its bytes.
         time: When it arrived, in seconds since 1970.
+        uploads: Files that were uploaded before: link and SHA-256.
     """
 
     headers: Mapping[str, str]
@@ -35,6 +36,7 @@ class Asked:
     path: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     time: float = 0.0
+    uploads: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def bearer(self) -> str:
@@ -51,12 +53,14 @@ class Order:
         model: As the client named it.
         drawing: What the images look like.
         images: How many.
+        references: The SHA-256 of each image that the request starts from.
         details: What the dialect needs to remember until it answers.
     """
 
     model: str
     drawing: Drawing
     images: int = 1
+    references: tuple[str, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -112,6 +116,47 @@ class Dialect(Protocol):
 
     def stamp(self, number: int, milliseconds: int) -> Mapping[str, str]:
         """Return the headers of every answer: the request's number, the time it took."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """An order that is made in the background.
+
+    Args:
+        id: The vendor's name for it.
+        order: What is wanted.
+        links: Where its images are; none for one that fails.
+        created: Seconds since 1970.
+        ready: When it ends.
+        fate: The fault that ends it, or None.
+    """
+
+    id: str
+    order: Order
+    links: tuple[str, ...]
+    created: float
+    ready: float
+    fate: str | None = None
+
+
+class TaskDialect(Dialect, Protocol):
+    """A wire format whose orders are asked for later."""
+
+    def created(self, task: Task) -> Answer:
+        """Return the reply to an order that was taken."""
+        ...
+
+    def task_id(self, asked: Asked) -> str:
+        """Return which task a poll is about."""
+        ...
+
+    def polled(self, task: Task | None, asked: Asked) -> Answer:
+        """Tell how a task stands; None is one that the vendor does not know."""
+        ...
+
+    def stumbled(self, fault: str, wish_seconds: float) -> Answer:
+        """Return a poll that goes wrong, and says nothing of the task."""
         ...
 
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from nanobatch.sandbox.dialects.base import Order
 from nanobatch.sandbox.dialects.gemini_models import traits
+from nanobatch.sandbox.dialects.inline import UnreadableError, digest_of_base64
 from nanobatch.sandbox.images import Drawing
 
 _BODY = frozenset({
@@ -67,13 +69,13 @@ def read(model: str, body: Any) -> Order:
     caption = f"{model}  {size}  {ratio or 'auto'}  {width}x{height}"
     details = {
         "size": size,
-        "references": references * _TOKENS_OF_A_REFERENCE,
+        "references": len(references) * _TOKENS_OF_A_REFERENCE,
         "thinks": _thinks(config),
         "tier": tier.lower(),
     }
     wanted = config.get("responseModalities") or ["TEXT", "IMAGE"]  # nothing and [] are the default
     drawing = Drawing(prompt, width, height, traits(model).kind, caption)
-    return Order(model, drawing, images=int("IMAGE" in wanted), details=details)
+    return Order(model, drawing, int("IMAGE" in wanted), tuple(references), details)
 
 
 def _fields(value: Any, known: frozenset[str], where: str) -> dict[str, Any]:
@@ -93,12 +95,12 @@ def _fields(value: Any, known: frozenset[str], where: str) -> dict[str, Any]:
     return found
 
 
-def _prompt(contents: Any) -> tuple[str, int]:
-    """Return all words of the conversation and the number of images in it."""
+def _prompt(contents: Any) -> tuple[str, list[str]]:
+    """Return all words of the conversation and the hashes of the images in it."""
     if not isinstance(contents, list) or not contents:
         raise InvalidError("* GenerateContentRequest.contents: contents is not specified\n", "contents")
     words: list[str] = []
-    references = 0
+    references: list[str] = []
     for number, content in enumerate(contents):
         parts = _fields(content, _CONTENT, f"contents[{number}]").get("parts")
         if not isinstance(parts, list) or not parts:
@@ -106,28 +108,31 @@ def _prompt(contents: Any) -> tuple[str, int]:
             raise InvalidError(f"* GenerateContentRequest.{where}: contents.parts must not be empty.\n", where)
         for index, part in enumerate(parts):
             where = f"contents[{number}].parts[{index}]"
-            text = _part(_fields(part, _PART, where), where)
-            references += text is None
+            text, image = _part(_fields(part, _PART, where), where)
+            references += [image] if image else []
             words += [text] if text else []
-    if references > _MOST_REFERENCES:
-        raise InvalidError(f"Please use fewer images: {references} were given, {_MOST_REFERENCES} are supported.")
+    if len(references) > _MOST_REFERENCES:
+        raise InvalidError(f"Please use fewer images: {len(references)} were given, {_MOST_REFERENCES} are supported.")
     if not words and not references:
         raise InvalidError("Unable to submit request because it must have a text parameter.", "contents")
     return "\n".join(words), references
 
 
-def _part(part: dict[str, Any], where: str) -> str | None:
-    """Return a part's words; None for an image."""
+def _part(part: dict[str, Any], where: str) -> tuple[str, str]:
+    """Return a part's words, or the hash of its image."""
     if "text" in part:
         if not isinstance(part["text"], str):
             raise _bad_value(f"{where}.text", "TYPE_STRING", part["text"])
-        return str(part["text"])
+        return str(part["text"]), ""
     if "inlineData" in part:
         data = _fields(part["inlineData"], frozenset({"data", "mimeType", "displayName"}), f"{where}.inline_data")
         _check_base64(data.get("data"), f"{where}.inline_data.data")
-        return None
+        try:
+            return "", digest_of_base64(data["data"], str(data.get("mimeType", "")))
+        except UnreadableError as error:
+            raise InvalidError("Unable to process input image. Please retry or report.", where) from error
     if "fileData" in part:
-        return None
+        return "", hashlib.sha256(str(part["fileData"]).encode()).hexdigest()
     raise InvalidError(f"* GenerateContentRequest.{where}.data: required oneof field 'data' must have one field set\n")
 
 

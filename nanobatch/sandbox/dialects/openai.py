@@ -28,20 +28,20 @@ _BLOCKED = "Your request was rejected by the safety system. If you believe this 
 
 def read(asked: Asked) -> Order | Answer:
     """Return the images that are wanted, or what the vendor says against the request."""
-    refused = _door(asked)
+    refused = door(asked)
     if refused is not None:
         return refused
     try:
         return openai_request.read(parsed(asked.body), int(asked.time))
     except MalformedError:
-        return _error(400, "We could not parse the JSON body of your request.", "invalid_request_error")
-    except InvalidError as error:
-        return _error(400, str(error), "invalid_request_error", error.code, error.param)
+        return error(400, "We could not parse the JSON body of your request.", "invalid_request_error")
+    except InvalidError as wrong:
+        return error(400, str(wrong), "invalid_request_error", wrong.code, wrong.param)
 
 
 def models(asked: Asked) -> Answer:
     """List the models, or describe the one that was named."""
-    refused = _door(asked)
+    refused = door(asked)
     if refused is not None:
         return refused
     if "model" in asked.path:
@@ -73,17 +73,17 @@ def failed(order: Order, fault: str, wish_seconds: float) -> Answer:
             return _rate_limited(order, "images per minute", "0/1min", wish_seconds)
         case "429money":
             broke = "You exceeded your current quota, please check your plan and billing details."
-            return _error(429, broke, "insufficient_quota", "insufficient_quota")
+            return error(429, broke, "insufficient_quota", "insufficient_quota")
         case "badkey":
             return _bad_key("sandbox")
         case "blocked" | "safety":
             return _moderated("input" if fault == "blocked" else "output")
         case "500" | "json200err":
             sorry = "The server had an error while processing your request. Sorry about that!"
-            broken = _error(500, sorry, "server_error")
+            broken = error(500, sorry, "server_error")
             return broken if fault == "500" else Answer(200, broken.body)
         case "503" | "listerror":
-            busy = _error(503, "The server is overloaded or not ready yet.", "server_error")
+            busy = error(503, "The server is overloaded or not ready yet.", "server_error")
             return busy if fault == "503" else Answer(503, [busy.body])
         case "noimage" | "nullcandidates":
             return Answer(200, _body(order, [] if fault == "noimage" else None))
@@ -107,9 +107,10 @@ def stamp(number: int, milliseconds: int) -> Mapping[str, str]:
     }
 
 
-def _door(asked: Asked) -> Answer | None:
+def door(asked: Asked) -> Answer | None:
+    """Check the key."""
     if not asked.bearer:
-        return _error(
+        return error(
             401,
             "You didn't provide an API key. You need to provide it in an Authorization header, as Bearer YOUR_KEY.",
             "invalid_request_error",
@@ -123,12 +124,12 @@ def _description(model: str) -> dict[str, Any]:
 
 def _bad_key(key: str) -> Answer:
     shown = f"{key[:3]}***{key[-2:]}" if len(key) > 12 else "***"
-    return _error(401, f"Incorrect API key provided: {shown}.", "invalid_request_error", "invalid_api_key")
+    return error(401, f"Incorrect API key provided: {shown}.", "invalid_request_error", "invalid_api_key")
 
 
 def _moderated(stage: str) -> Answer:
     more = {"moderation_details": {"moderation_stage": stage, "categories": ["violence"]}}
-    return _error(400, f"{_BLOCKED} safety_violations=[violence].", "image_generation_user_error", "moderation_blocked",
+    return error(400, f"{_BLOCKED} safety_violations=[violence].", "image_generation_user_error", "moderation_blocked",
                   more=more)  # fmt: skip
 
 
@@ -140,11 +141,11 @@ def _rate_limited(order: Order, what: str, limit: str, wait_seconds: float) -> A
         f"Please try again in {seconds}s."
     )
     headers = {"retry-after": str(seconds), "retry-after-ms": str(math.ceil(wait_seconds * 1000))}
-    limited = _error(429, message, kind, "rate_limit_exceeded")
+    limited = error(429, message, kind, "rate_limit_exceeded")
     return Answer(limited.status, limited.body, headers, limited.content_type)
 
 
-def _error(
+def error(
     status: int,
     message: str,
     kind: str,

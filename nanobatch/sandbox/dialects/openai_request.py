@@ -43,8 +43,13 @@ class InvalidError(ValueError):
         self.code = code
 
 
-def read(body: Any, created: int) -> Order:
+def read(body: Any, created: int, references: tuple[str, ...] = ()) -> Order:
     """Return what the body asks for, at a time in seconds since 1970.
+
+    Args:
+        body: The JSON object, or the fields of a form.
+        created: Now.
+        references: The SHA-256 of each image that is to be edited.
 
     Raises:
         InvalidError: The vendor would not take it.
@@ -69,7 +74,7 @@ def read(body: Any, created: int) -> Order:
         prompt, width, height, kind, f"{model}  {quality}  {width}x{height}", quality=_compression(body, kind)
     )
     details = {"quality": quality, "links": _links(body, model), "created": created}
-    return Order(model, drawing, _count(body), details)
+    return Order(model, drawing, _count(body), references, details)
 
 
 def _text(body: Mapping[str, Any], name: str) -> str:

@@ -71,7 +71,7 @@ class Web:
                 for piece in page.pieces() if page.pieces else [page.body]:
                     self.wfile.write(piece)
 
-            def log_message(self, *args: object) -> None:
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name in http.server
                 pass
 
         return Handler

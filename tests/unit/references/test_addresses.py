@@ -10,7 +10,9 @@ from nanobatch.errors import InputError
 from nanobatch.references.addresses import Address, addresses, is_outside, is_url, parse, show, system_addresses
 
 
-@pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808", "2002:808:808::1"])
+@pytest.mark.parametrize(
+    "address", ["8.8.8.8", "2606:4700:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808", "2002:808:808::1"]
+)
 def test_addresses_of_the_internet_are_outside(address: str) -> None:
     """Public addresses are outside, also in the disguises that networks give them."""
     assert is_outside(address)

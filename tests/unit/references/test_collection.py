@@ -102,7 +102,9 @@ def test_paths_begin_at_the_base(references: References, tmp_path: Path) -> None
     assert references.digest("../a/fox.png", tmp_path / "b") == a
 
 
-def test_a_file_is_found_after_the_working_folder_changed(references: References, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_found_after_the_working_folder_changed(
+    references: References, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What was meant when the run began is what is read later."""
     (tmp_path / "fox.png").write_bytes(encoded(noise(), "PNG"))
     monkeypatch.chdir(tmp_path)

@@ -94,7 +94,9 @@ def test_it_is_turned_as_the_camera_was_held(orientation: int) -> None:
     assert close(image.getpixel((54, 34)), BLUE)
 
 
-@pytest.mark.parametrize("exif", [b"Exif\0\0", b"Exif\0\0MM\0*\0\0\0\x08\0\x01", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0nonsense"])
+@pytest.mark.parametrize(
+    "exif", [b"Exif\0\0", b"Exif\0\0MM\0*\0\0\0\x08\0\x01", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0nonsense"]
+)
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's; outside of tests they are silent
 def test_damaged_exif_data_say_nothing(exif: bytes) -> None:
     """A photo is as good without them."""
@@ -116,7 +118,9 @@ def test_what_the_camera_wrote_beside_the_picture_is_left_out() -> None:
 @pytest.mark.parametrize(("kind", "tolerance"), [("MPO", 12), ("GIF", 2), ("TIFF", 2), ("WEBP", 12)])
 def test_of_several_pictures_the_first_is_taken(kind: str, tolerance: int) -> None:
     """The second view of a phone, the animation and the further pages stay behind."""
-    data = encoded(Image.new("RGB", (32, 32), RED), kind, save_all=True, append_images=[Image.new("RGB", (32, 32), BLUE)])
+    data = encoded(
+        Image.new("RGB", (32, 32), RED), kind, save_all=True, append_images=[Image.new("RGB", (32, 32), BLUE)]
+    )
     image = converted(data)
     assert close(image.convert("RGB").getpixel((9, 9)), RED, tolerance)
 
@@ -217,7 +221,18 @@ def test_sixteen_bits_become_eight() -> None:
     assert dark.getpixel((0, 0)) == 1
 
 
-@pytest.mark.parametrize(("mode", "value", "wanted"), [("F", 0.5, 127), ("F", 128.0, 128), ("I", 65_535, 255), ("I", 200, 200), ("I", 1_000_000, 255), ("F", -3.0, 0), ("F", 0.0, 0)])
+@pytest.mark.parametrize(
+    ("mode", "value", "wanted"),
+    [
+        ("F", 0.5, 127),
+        ("F", 128.0, 128),
+        ("I", 65_535, 255),
+        ("I", 200, 200),
+        ("I", 1_000_000, 255),
+        ("F", -3.0, 0),
+        ("F", 0.0, 0),
+    ],
+)
 def test_samples_that_are_not_bytes_are_scaled(mode: str, value: float, wanted: int) -> None:
     """Whole numbers and fractions of 32 bits are brought to 0-255 by the full scale that fits them."""
     image = Image.new(mode, (20, 20), value)

@@ -48,7 +48,9 @@ def test_a_body_is_fetched(web: Web) -> None:
 
 def test_a_chunked_body_is_fetched(web: Web) -> None:
     """A server may not know the length beforehand."""
-    page = Page(headers={"Transfer-Encoding": "chunked"}, pieces=lambda: iter([b"3\r\nabc\r\n", b"2\r\nde\r\n0\r\n\r\n"]))
+    page = Page(
+        headers={"Transfer-Encoding": "chunked"}, pieces=lambda: iter([b"3\r\nabc\r\n", b"2\r\nde\r\n0\r\n\r\n"])
+    )
     assert INSIDE.fetch(web.put("/a", page)) == b"abcde"
 
 
@@ -64,7 +66,11 @@ def test_redirects_are_followed(status: int, web: Web) -> None:
     """Five redirects are followed, relative ones too."""
     web.put("/5", b"image")
     for number in range(5):
-        web.redirect(f"/{number}", to=f"{number + 1}" if number % 2 else f"http://localhost:{web.port}/{number + 1}", status=status)
+        web.redirect(
+            f"/{number}",
+            to=f"{number + 1}" if number % 2 else f"http://localhost:{web.port}/{number + 1}",
+            status=status,
+        )
     assert INSIDE.fetch(web.put("/start", web.pages["/0"])) == b"image"
     assert web.paths == ["/start", "/1", "/2", "/3", "/4", "/5"]
 
@@ -205,6 +211,14 @@ def test_a_closed_port_is_a_reason(web: Web) -> None:
         sock.bind(("127.0.0.1", 0))
         port = sock.getsockname()[1]
     assert reason(INSIDE, f"http://127.0.0.1:{port}/?secret") == "no connection: Connection refused"
+
+
+def test_a_server_that_never_shakes_hands_is_left() -> None:
+    """A port that is open and silent takes a part of the time only, so that other addresses have a chance."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"https://127.0.0.1:{server.getsockname()[1]}/"
+        downloader = Downloader(allow_private=True, timeout_seconds=10, connect_seconds=0.1)
+        assert reason(downloader, url) == "no connection within 0.1 s"
 
 
 def test_the_next_address_is_tried(web: Web) -> None:

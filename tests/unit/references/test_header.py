@@ -51,7 +51,14 @@ def test_one_picture(kind: str, header: Any) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "mime"),
-    [("MPO", "image/jpeg"), ("GIF", "image/gif"), ("WEBP", "image/webp"), ("PNG", "image/png"), ("TIFF", "image/tiff"), ("AVIF", "image/avif")],
+    [
+        ("MPO", "image/jpeg"),
+        ("GIF", "image/gif"),
+        ("WEBP", "image/webp"),
+        ("PNG", "image/png"),
+        ("TIFF", "image/tiff"),
+        ("AVIF", "image/avif"),
+    ],
 )
 def test_several_pictures(kind: str, mime: str, header: Any) -> None:
     """The second view of a phone, an animation and a second page are noticed."""
@@ -91,7 +98,9 @@ def png(width: int, height: int) -> bytes:
         (b"IDAT", zlib.compress(bytes(1000))),
         (b"IEND", b""),
     ]
-    body = b"".join(struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks)
+    body = b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
     return b"\x89PNG\r\n\x1a\n" + body
 
 
@@ -165,7 +174,9 @@ def heic() -> bytes:
     def box(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I4s", len(body) + 8, kind) + body
 
-    sizes = box(b"ispe", bytes(4) + struct.pack(">II", 512, 512)) + box(b"ispe", bytes(4) + struct.pack(">II", 4032, 3024))
+    sizes = box(b"ispe", bytes(4) + struct.pack(">II", 512, 512)) + box(
+        b"ispe", bytes(4) + struct.pack(">II", 4032, 3024)
+    )
     return box(b"ftyp", b"heic" + bytes(4) + b"mif1heic") + box(b"meta", sizes) + box(b"mdat", bytes(1000))
 
 

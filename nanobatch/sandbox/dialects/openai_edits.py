@@ -1,0 +1,83 @@
+"""OpenAI's images/edits: a form with the images to start from, answered as images/generations are.
+
+Format: https://platform.openai.com/docs/api-reference/images/createEdit. The JSON form with `images` is read too.
+"""
+
+from __future__ import annotations
+
+import email.parser
+import email.policy
+from collections.abc import Mapping
+from typing import Any
+
+from nanobatch.sandbox.dialects import openai, openai_request
+from nanobatch.sandbox.dialects.base import Answer, Asked, MalformedError, Order, parsed
+from nanobatch.sandbox.dialects.inline import UnreadableError, digest_of, digest_of_uri
+from nanobatch.sandbox.dialects.openai_request import InvalidError
+
+NAME = openai.NAME
+_MOST_IMAGES = 16
+_TYPES = frozenset({"image/png", "image/jpeg", "image/webp"})
+_NUMBERS = frozenset({"n", "output_compression", "partial_images"})
+_FLAGS = {"true": True, "false": False}
+
+answer, failed, models, over_limit, stamp = (
+    openai.answer, openai.failed, openai.models, openai.over_limit, openai.stamp,
+)  # fmt: skip
+
+
+def read(asked: Asked) -> Order | Answer:
+    """Return the images that are wanted, or what the vendor says against the request."""
+    refused = openai.door(asked)
+    if refused is not None:
+        return refused
+    try:
+        fields, references = _multipart(asked) if "multipart" in asked.headers.get("Content-Type", "") else _json(asked)
+        _check_count(references)
+        return openai_request.read(fields, int(asked.time), tuple(references))
+    except MalformedError:
+        return openai.error(400, "We could not parse the body of your request.", "invalid_request_error")
+    except UnreadableError as error:
+        return openai.error(
+            400, f"Invalid image file or mode: {error}.", "image_generation_user_error", "invalid_image_file", "image"
+        )
+    except InvalidError as error:
+        return openai.error(400, str(error), "invalid_request_error", error.code, error.param)
+
+
+def _check_count(references: list[str]) -> None:
+    if not 1 <= len(references) <= _MOST_IMAGES:
+        raise InvalidError(f"Expected 1 to {_MOST_IMAGES} images, got {len(references)}.", "image", "invalid_value")
+
+
+def _multipart(asked: Asked) -> tuple[dict[str, Any], list[str]]:
+    """Read the parts of a form: fields as they would stand in JSON, and the images' hashes in their order."""
+    head = f"Content-Type: {asked.headers['Content-Type']}\r\n\r\n".encode()
+    message = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + asked.body)
+    if not message.is_multipart():
+        raise MalformedError("no parts")
+    fields: dict[str, Any] = {}
+    references: list[str] = []
+    for part in message.iter_parts():
+        name = part.get_param("name", header="content-disposition")
+        data = part.get_payload(decode=True)
+        if not isinstance(name, str) or not isinstance(data, bytes):
+            raise MalformedError("a part without a name")
+        if name in ("image", "image[]"):
+            if part.get_content_type() not in _TYPES:
+                message_ = f"Unsupported mimetype ('{part.get_content_type()}')."
+                raise InvalidError(message_, "image", "unsupported_file_mimetype")
+            references.append(digest_of(data, part.get_content_type()))
+        elif name != "mask":
+            text = data.decode()
+            fields[name] = int(text) if name in _NUMBERS and text.isdigit() else _FLAGS.get(text, text)
+    return fields, references
+
+
+def _json(asked: Asked) -> tuple[dict[str, Any], list[str]]:
+    body = parsed(asked.body)
+    if not isinstance(body, Mapping) or not isinstance(body.get("images"), list):
+        raise InvalidError("Missing required parameter: 'images'.", "images", "missing_required_parameter")
+    references = [digest_of_uri(image.get("image_url") if isinstance(image, Mapping) else None)
+                  for image in body["images"]]  # fmt: skip
+    return {name: value for name, value in body.items() if name != "images"}, references

@@ -1,0 +1,79 @@
+"""Which path leads to which dialect. A new format adds its lines here.
+
+All formats share one port. A vendor whose paths clash with another's lives below its own name, which then ends its
+base URL: `http://127.0.0.1:8787/fal`. Kie's and Puter's own paths clash with nothing and are served without it, too.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from nanobatch.sandbox.dialects import fal, gemini, kie, openai, openai_chat, openai_edits, puter, replicate, vertex
+from nanobatch.sandbox.dialects.base import Dialect, TaskDialect
+from nanobatch.sandbox.dialects.openai_likes import openrouter, together, xai
+
+GEMINI_MODELS = "/{version:v1(?:alpha|beta)?}/models"
+_VERTEX = "/v1beta1/projects/{project}/locations/{location}/publishers/google/models"
+
+
+class Creates(NamedTuple):
+    """A POST that orders an image and is answered with it."""
+
+    path: str
+    dialect: Dialect
+
+
+class Tasks(NamedTuple):
+    """A format with tasks: a POST that orders, and GETs that ask."""
+
+    order: tuple[str, ...]
+    polls: tuple[str, ...]
+    dialect: TaskDialect
+
+
+CREATES = (
+    Creates("/v1/images/generations", openai),
+    Creates("/v1/images/edits", openai_edits),
+    Creates("/v1/chat/completions", openai_chat),
+    Creates("/openrouter/api/v1/chat/completions", openai_chat),
+    Creates("/openrouter/api/v1/images", openrouter),
+    Creates("/together/v1/images/generations", together),
+    Creates("/xai/v1/images/generations", xai),
+    Creates("/drivers/call", puter),
+    Creates("/puter/drivers/call", puter),
+    Creates(_VERTEX + "/{model:.+}:{action:[A-Za-z]+}", vertex),
+    Creates(GEMINI_MODELS + "/{model:.+}:{action:[A-Za-z]+}", gemini),
+)
+TASKS = (
+    Tasks(
+        ("/api/v1/jobs/createTask", "/kie/api/v1/jobs/createTask"),
+        ("/api/v1/jobs/recordInfo", "/kie/api/v1/jobs/recordInfo"),
+        kie,
+    ),
+    Tasks(
+        ("/v1/models/{owner}/{name}/predictions", "/replicate/models/{owner}/{name}/predictions"),
+        ("/v1/predictions/{prediction}", "/replicate/predictions/{prediction}"),
+        replicate,
+    ),
+    Tasks(
+        ("/fal/{model:.+}",),
+        (
+            "/fal/{app:[^/]+/[^/]+}/requests/{request}/{what:status}",
+            "/fal/{app:[^/]+/[^/]+}/requests/{request}",
+        ),
+        fal,
+    ),
+)
+UPLOADS = (
+    "/api/file-stream-upload",
+    "/kie/api/file-stream-upload",
+)
+FREE: tuple[tuple[str, Dialect], ...] = (  # calls that cost nothing and tell whether a key is good
+    ("/api/v1/chat/credit", kie),
+    ("/kie/api/v1/chat/credit", kie),
+    ("/v1/account", replicate),
+    ("/replicate/account", replicate),
+    ("/openrouter/api/v1/models", openrouter),
+    ("/together/v1/models", together),
+    ("/xai/v1/models", xai),
+)
