@@ -21,7 +21,8 @@ from nanobatch.errors import NanobatchError
 
 LARGEST_READ_BYTES = 256 * 1024
 SMALLEST_READ_BYTES = 16 * 1024
-READS_TOGETHER_BYTES = 8 * 2**20  # by all bodies that arrive, in one turn of the loop, which then takes up to 0.1 s
+LARGE_READS = 50  # bodies
+READS_TOGETHER_BYTES = 8 * 2**20  # by more bodies than that, in one turn of the loop, which then takes up to 0.15 s
 _CHUNK_LINE_BYTES = 4096  # longer extensions or trailers are nonsense
 _INVALID = "the body is not valid HTTP"
 _CHUNK_SIZE = re.compile(rb"([0-9a-fA-F]{1,15})[ \t]*(?:;[^\r\n]*)?\r?\n")
@@ -44,7 +45,9 @@ class Arrivals:
 
     def share(self) -> int:
         """Return how many bytes one body may take at once."""
-        return max(SMALLEST_READ_BYTES, min(LARGEST_READ_BYTES, READS_TOGETHER_BYTES // max(1, self.bodies)))
+        if self.bodies <= LARGE_READS:
+            return LARGEST_READ_BYTES
+        return max(SMALLEST_READ_BYTES, READS_TOGETHER_BYTES // self.bodies)
 
 
 class Framing(Protocol):

@@ -57,6 +57,8 @@ def fault(response: Response) -> ExchangeError | None:
     body = body_of(response)
     if response.status == 422 and isinstance(body, Mapping):
         sentence = clean(words(body.get("detail")) or words(body.get("title")))
+        if _REFUSAL.search(sentence):
+            return Refused(f"the provider's content rules forbid this image{said(sentence)}", http_status=422)
         return Rejected(f"the provider rejected the input{said(sentence)}", http_status=response.status)
     if response.status in OK and words(node(body, "status")) in _STATES:
         return None  # what became of the prediction is told by its state

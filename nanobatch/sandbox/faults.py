@@ -65,7 +65,7 @@ FAULTS: Mapping[str, Fault] = {
     "html502": Fault("502 with a gateway's HTML page", Stage.LATE),
     "html200": Fault("200 with an HTML page instead of JSON", Stage.LATE),
     "json200err": Fault("200 whose JSON is an error object", Stage.LATE, AT_ONCE),
-    "listerror": Fault("503 whose JSON is a list of one error object", Stage.LATE, AT_ONCE),
+    "listerror": Fault("503 whose JSON is a list of one error object", Stage.LATE, AT_ONCE - {PUTER}),
     "noimage": Fault(
         "200 without an image: finishReason NO_IMAGE at Gemini, empty data at OpenAI", Stage.LATE, AT_ONCE
     ),
@@ -159,6 +159,14 @@ def table() -> str:
         lines.append(f"{stage.value}:")
         for kind, fault in FAULTS.items():
             if fault.stage is stage:
-                only = "" if fault.dialects == EVERY else f" ({', '.join(sorted(fault.dialects))} only)"
-                lines.append(f"  {kind:15} {fault.does}{only}")
+                lines.append(f"  {kind:15} {fault.does}{_where(fault.dialects)}")
     return "\n".join(lines)
+
+
+def _where(dialects: frozenset[str]) -> str:
+    """Say in which formats a fault exists, where it is not in all."""
+    if dialects == EVERY:
+        return ""
+    if dialects == TASKS:
+        return " (formats with tasks only)"
+    return " (not in formats with tasks)" if dialects == AT_ONCE else f" ({', '.join(sorted(dialects))} only)"

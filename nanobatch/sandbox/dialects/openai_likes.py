@@ -127,7 +127,10 @@ def _drawing(body: Mapping[str, Any], width: int, height: int) -> Drawing:
 
 def _numeric(found: Answer) -> Answer:
     """Write OpenRouter's error: the status as its code, the reasons of a refusal as metadata."""
-    error = found.body["error"] if isinstance(found.body, dict) else found.body[0]["error"]
+    body = found.body if isinstance(found.body, dict) else found.body[0]
+    if "error" not in body:
+        return found
+    error = body["error"]
     refused = error.get("code") == "moderation_blocked"
     status = 403 if refused else 402 if error.get("code") == "insufficient_quota" else found.status
     code = status if status != 200 else 500

@@ -26,7 +26,7 @@ def test_new_books_are_empty() -> None:
     """Every total is there from the start."""
     assert Books().totals() == {
         "requests": 0, "images": 0, "creations": 0, "prompts": 0, "twice": 0, "undelivered": 0, "violations": {},
-        "refusals": {}, "faults": {}, "keys_in_query": 0,
+        "refusals": {}, "faults": {}, "keys_in_query": 0, "polls": 0, "uploads": 0, "downloads": 0,
     }  # fmt: skip
 
 
@@ -82,7 +82,7 @@ def test_every_bill_is_on_disk_at_once(tmp_path: Path) -> None:
     (line,) = path.read_bytes().splitlines()
     assert json.loads(line) == {
         "time": 1.5, "request": 4, "dialect": "gemini", "model": "m", "prompt": "line\nbreak \u2028 🦊",
-        "sha256": "00", "connection_open": False, "fault": "truncate",
+        "sha256": "00", "connection_open": False, "fault": "truncate", "references": [], "task": None,
     }  # fmt: skip
     books.close()
     books.close()

@@ -24,7 +24,9 @@ def test_every_fault_says_what_it_does() -> None:
     assert sorted(line[0] for line in lines) == sorted(FAULTS)
     assert all(len(line) > 4 for line in lines)
     assert all(stage.value in table() for stage in Stage)
-    assert "(gemini only)" in table()
+    assert "(gemini, vertex only)" in table()
+    assert "(formats with tasks only)" in table()
+    assert "(not in formats with tasks)" in table()
 
 
 def test_the_same_seed_throws_the_same() -> None:
@@ -78,7 +80,7 @@ def test_certain_and_impossible_faults() -> None:
 
 def test_a_fault_of_another_dialect_is_success() -> None:
     """What Gemini alone does wrong leaves OpenAI's requests as they are, and does not become another fault."""
-    foreign = [kind for kind, fault in FAULTS.items() if fault.dialects != EVERY]
+    foreign = [kind for kind, fault in FAULTS.items() if GEMINI in fault.dialects and OPENAI not in fault.dialects]
     assert foreign
     for kind in foreign:
         assert Throw(0.0, 0.0).pick({kind: 0.5, "500": 0.5}, OPENAI) is None

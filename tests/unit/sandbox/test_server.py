@@ -152,7 +152,7 @@ async def test_links_lead_to_the_image_until_they_expire() -> None:
 
 async def test_a_request_may_be_large() -> None:
     """References of several megabytes pass."""
-    part = {"inlineData": {"mimeType": "image/png", "data": "A" * 8_000_000}}
+    part = {"inlineData": {"mimeType": "image/png", "data": "iVBORw0KGgoA" + "A" * 8_000_000}}
     body = io.BytesIO(json.dumps({"contents": [{"parts": [part, {"text": "bluer"}]}]}).encode())
     path = "/v1beta/models/m:generateContent"
     async with running() as (_, session), session.post(path, data=body, headers=GOOGLE) as answer:

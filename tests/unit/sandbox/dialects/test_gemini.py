@@ -130,7 +130,7 @@ def test_tokens_follow_from_model_and_size(model: str, size: str | None, tokens:
 
 def test_references_are_counted_in_the_prompt() -> None:
     """And told apart by modality."""
-    part = {"inlineData": {"mimeType": "image/png", "data": "AAAA"}}
+    part = {"inlineData": {"mimeType": "image/png", "data": "iVBORw0KGgo="}}
     body = json.dumps({"contents": [{"parts": [{"text": "abcd"}, part]}]}).encode()
     usage = gemini.answer(order(body=body), MADE[:1], None).body["usageMetadata"]
     assert usage["promptTokenCount"] == 259

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import contextlib
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from nanobatch.sandbox.dialects.gemini_request import InvalidError, read
 
 PRO = "gemini-3-pro-image"
-PIXEL = base64.b64encode(b"\xff\xfe\xfd not really an image").decode()
+PIXEL = base64.b64encode(b"\x89PNG\r\n\x1a\n pixel").decode()
 
 
 def body(config: Any = None, **other: Any) -> dict[str, Any]:
@@ -73,10 +74,12 @@ def test_all_words_make_the_prompt() -> None:
 @pytest.mark.parametrize("padded", [True, False])
 def test_references_come_in_either_alphabet(alphabet: Any, padded: bool) -> None:
     """Standard and URL-safe base64, with or without padding, as the vendor takes them."""
-    data = alphabet(b"\xfb\xff\xfe\xfd").decode()
+    data = alphabet(b"\x89PNG\r\n\x1a\n\xfb\xff\xfe\xfd").decode()
     data = data if padded else data.rstrip("=")
     parts = [{"inlineData": {"mimeType": "image/png", "data": data}}, {"fileData": {"fileUri": "https://x"}}]
-    assert read(PRO, {"contents": [{"parts": parts}]}).details["references"] == 2 * 258
+    order = read(PRO, {"contents": [{"parts": parts}]})
+    assert order.details["references"] == 2 * 258
+    assert order.references[0] == hashlib.sha256(b"\x89PNG\r\n\x1a\n\xfb\xff\xfe\xfd").hexdigest()
 
 
 def test_a_fifteenth_reference_is_too_many() -> None:
