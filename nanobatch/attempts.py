@@ -180,6 +180,8 @@ class AttemptsLedger:
 
     def __init__(self, path: Path) -> None:
         self._journal = Journal(path)
+        self._run = secrets.token_hex(6)  # tells the attempts of this process from all others
+        self._count = 0
 
     def intend(self, job: str, provider: str, *, at: float, worst_usd: float, cost: Cost) -> str:
         """Record that a request is about to be sent and return the attempt's id.
@@ -187,7 +189,8 @@ class AttemptsLedger:
         Raises:
             StoreError: The line could not be written, so the request must not be sent.
         """
-        attempt = secrets.token_hex(8)
+        self._count += 1
+        attempt = f"{self._run}-{self._count:x}"
         self._journal.append(
             Line(
                 kind="intent",

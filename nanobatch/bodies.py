@@ -50,6 +50,56 @@ class Arrivals:
         return max(SMALLEST_READ_BYTES, READS_TOGETHER_BYTES // self.bodies)
 
 
+class Turnstile:
+    """Lets at most `per_turn` pieces of work through in one turn of the event loop, in the order of asking.
+
+    A permit is held while a piece is decoded, never while one is waited for, so a slow body delays nobody.
+
+    >>> turnstile = Turnstile(16)
+    >>> async def decode(chunk: bytes) -> None:
+    ...     async with turnstile:
+    ...         scanner.feed(chunk)
+    """
+
+    def __init__(self, per_turn: int) -> None:
+        self._permits = asyncio.Semaphore(per_turn)
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether somebody who comes now has to wait for the next turn."""
+        return self._permits.locked()
+
+    async def __aenter__(self) -> None:
+        await self._permits.acquire()
+
+    async def __aexit__(self, *exc: object) -> None:
+        asyncio.get_running_loop().call_soon(self._permits.release)
+
+
+def limit_read(transport: Any, memory_bytes: int) -> None:
+    """Let a connection hold about so much memory for one piece of a body.
+
+    asyncio has no official way to say so. Where these attributes are missing, as in other event loops, a connection
+    takes what the loop thinks best, and a burst of answers costs more memory.
+    """
+    if hasattr(transport, "max_size"):
+        transport.max_size = _piece_bytes(memory_bytes)
+        return
+    tls: Any = getattr(transport, "_ssl_protocol", None)
+    if not hasattr(tls, "max_size") or not hasattr(tls, "_ssl_buffer"):
+        return
+    size = _piece_bytes(memory_bytes // 4)  # held four times: as it came, in OpenSSL, decrypted, parsed
+    transport.set_read_buffer_limits(size)
+    tls.max_size = size
+    if len(tls._ssl_buffer) > size:  # noqa: SLF001 - it grows by itself, and never shrinks
+        tls._ssl_buffer = bytearray(size)  # noqa: SLF001
+        tls._ssl_buffer_view = memoryview(tls._ssl_buffer)  # noqa: SLF001
+
+
+def _piece_bytes(memory_bytes: int) -> int:
+    return max(SMALLEST_READ_BYTES, min(memory_bytes, LARGEST_READ_BYTES))
+
+
 class Framing(Protocol):
     """Finds the end of a body."""
 

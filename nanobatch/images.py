@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from nanobatch.blobs import MAX_BLOB_BYTES, Base64Decoder, PartFile, discard
 from nanobatch.errors import DecodeError, StoreError
 from nanobatch.model import Blob, ImageFacts, Picture
+from nanobatch.parts import MAX_BLOB_BYTES, Base64Decoder, PartFile, discard
 
 HEAD_BYTES = 512
 TAIL_BYTES = 64 * 1024  # how far before the end of a file its end marker is looked for

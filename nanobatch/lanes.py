@@ -21,7 +21,7 @@ from nanobatch.transport import Auth, HttpTransport
 COOLDOWN_SECONDS = 60.0  # of the breaker; doubles with every probe in vain, up to ten minutes
 LONE_COOLDOWN_SECONDS = 15.0  # where no other provider can take the work meanwhile
 FLEX_TIMEOUT_SECONDS = 900.0  # the cheaper tier may let a request wait for minutes
-_AUTHS: dict[str, Auth] = {
+AUTHS: dict[str, Auth] = {
     "x-goog-api-key": "x-goog-api-key", "bearer": "bearer", "key": "key", "google": "google", "none": "none",
 }  # fmt: skip
 
@@ -85,7 +85,7 @@ def open_lane(  # noqa: PLR0913 - one argument for each part of a run
         connections,
         base_url=provider.base_url,
         upload_url=provider.upload_url,
-        auth=_AUTHS[provider.auth],
+        auth=AUTHS[provider.auth],
         api_key=provider.api_key,
         credential=credential if provider.auth == "google" else None,
         new_part=new_part,

@@ -43,6 +43,7 @@ from nanobatch.retry import Decision, RetryPolicy
 from nanobatch.routing import AllParked, Lane, NoneLeft, Router
 from nanobatch.stopping import Stop, Stopped, StopReason
 from nanobatch.stores.local import LocalStore
+from nanobatch.stores.offload import Offload
 
 LoadReference = Callable[[str, Lane, str], Reference]  # by its digest, as the lane takes it with a model; blocks
 
@@ -67,6 +68,7 @@ class Pipeline:
     fallback_on_refusal: bool = False
     load_reference: LoadReference | None = None
     tasks: dict[str, OpenTask] = field(default_factory=dict)  # by job: ordered, by an earlier run or this one
+    offload: Offload = field(default_factory=Offload)
     on_wire: set[asyncio.Task[None]] = field(default_factory=set)  # workers whose request may be billed
     _held: dict[str, Reservation] = field(default_factory=dict)  # by job: money for the open tasks of this run
 
@@ -291,7 +293,7 @@ class Pipeline:
             if isinstance(draft.data, Blob):
                 draft.data.path.unlink(missing_ok=True)
         try:
-            facts = await asyncio.to_thread(self._inspect_and_flush, blob)
+            facts = await self.offload(lambda: self._inspect_and_flush(blob))
         except ExchangeError:
             blob.path.unlink(missing_ok=True)
             raise

@@ -72,6 +72,7 @@ class Selection:
         if known is None and protocol not in known_protocols():
             place, more = self._where(name, "protocol"), nearest(protocol, known_protocols())
             raise ConfigError(f"{place}: providers.{name}.protocol {protocol!r} is unknown{more}")
+        url, flex = self._base_url(name, entry, protocol), self._flex(name, protocol)
         auth = self._value(name, "auth", entry.auth if entry else known.auth if known else "bearer")
         key = self._key(name, entry)
         if self._sandbox_url is not None and auth in _KEYLESS:
@@ -79,7 +80,6 @@ class Selection:
         if key is None and auth not in _KEYLESS:
             self._without_key(name, entry, must=must)
             return None
-        url, flex = self._base_url(name, entry, protocol), self._flex(name, protocol)
         prices, models = self._value(name, "prices", None), self._value(name, "models", None)
         own_url = self._sandbox_url is not None or self._raw(name, "base_url") is not None
         return ProviderSettings(
@@ -118,7 +118,9 @@ class Selection:
             raise ConfigError(
                 f"{self._where(name)}: {name} needs a project; set providers.{name}.project or GOOGLE_CLOUD_PROJECT"
             )
-        return url.format(project=project, location=self._value(name, "location", "global"))
+        location = self._value(name, "location", "global")
+        region = "" if location == "global" else f"{location}-"  # the host of all but the global location
+        return url.format(project=project, location=location, region=region)
 
     def _needed(self, name: str, what: str) -> ConfigError:
         return ConfigError(

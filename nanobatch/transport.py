@@ -21,11 +21,13 @@ import httpx
 import msgspec
 
 from nanobatch import __version__
-from nanobatch.blobs import MAX_TEXT_BYTES, BlobScanner, PartFile
+from nanobatch.blobs import MAX_TEXT_BYTES, BlobScanner
 from nanobatch.bodies import Consumer
-from nanobatch.connections import AiohttpTransport, Call, Connections, is_ip_literal, is_public
+from nanobatch.connections import Connections, is_ip_literal, is_public
 from nanobatch.errors import Ambiguous, ConfigError, DecodeError, ExchangeError, Unsent
 from nanobatch.model import Form, Request, Response
+from nanobatch.parts import PartFile
+from nanobatch.roads import AiohttpTransport, Call
 
 logging.getLogger("httpx").setLevel(logging.WARNING)  # at INFO it writes whole URLs
 

@@ -214,8 +214,8 @@ def _protocol(name: str, entry: Mapping[str, Any]) -> Protocol:
         suffix=entry["suffix"],
         auth=entry["auth"],
         references=ReferenceRules(
-            most=references.get("most", 0),
-            bytes=references.get("bytes", 0),
+            most=int(references.get("most", 0)),
+            bytes=int(references.get("bytes", 0)),
             types=tuple(_MIMES[kind] for kind in references.get("types", ())),
         ),
         sizes=tuple(map(str, entry["sizes"])) if "sizes" in entry else None,

@@ -22,7 +22,7 @@ class Terms:
     entry: ProviderEntry | None  # None: a provider that the catalog does not know
     prices: Mapping[str, float] | None = None  # USD per image by size, for every model
     models: Mapping[str, str] | None = None  # our name: theirs
-    protocol: str = "gemini"
+    protocol: str = ""  # empty: the one that the catalog names
     flex: bool = False  # the cheaper tier of service is asked for
 
 
@@ -170,7 +170,7 @@ def _listed(
         prices={size: price * factor for size, price in prices.items()} if by_table else prices,
         token_prices=entry.token_prices.get(known.id) if by_table and known is not None else None,
         worst_factor=entry.worst_factor if by_table else 1.0,
-        carries=_carries(known, catalog.protocols.get(terms.protocol), entry),
+        carries=_carries(known, catalog.protocols.get(terms.protocol or entry.protocol), entry),
         flex_factor=factor,
         warning=warning,
     )

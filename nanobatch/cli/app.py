@@ -11,6 +11,8 @@ from typing import Annotated
 import typer
 
 from nanobatch import __version__
+from nanobatch.cli.doctor import doctor
+from nanobatch.cli.providers import providers
 from nanobatch.cli.run import run
 from nanobatch.cli.sandbox import sandbox
 from nanobatch.errors import StoreError
@@ -27,6 +29,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(run)
+app.command(name="providers")(providers)
+app.command()(doctor)
 app.command()(sandbox)
 
 

@@ -19,7 +19,7 @@ import typer
 from nanobatch.assembly import run
 from nanobatch.clock import Clock, SystemClock
 from nanobatch.config import load_settings
-from nanobatch.errors import ConfigError, InputError, NanobatchError, StoreError
+from nanobatch.errors import ConfigError, InputError, NanobatchError, NoProvider, StoreError
 from nanobatch.events import Event, Observer, RunStarted
 from nanobatch.journal import as_store_error
 from nanobatch.preparation import Prepared, Request, dry_run, prepare
@@ -63,17 +63,18 @@ def perform(
     """Run, and return the exit code. A failure is said in a sentence on standard error."""
     try:
         _check_names((*request.inputs, flags.get("output.dir") or ""))
-        prepared = prepare(request, _settings(flags, config_path, NOWHERE if sandbox else None))
-        if prepared.root.exists() and not prepared.root.is_dir():
-            raise ConfigError(f"{prepared.root} is a file; choose a folder with --out")
-        if dry_run:
-            return _show_plan(prepared, screen)
-        if not _confirmed(prepared, screen):
-            return 2
-        if not sandbox:
-            return _run(prepared, screen)
-        with _sandbox(prepared.root) as url:
-            return _run(_served_by(prepared, _settings(flags, config_path, url)), screen)
+        prepared = prepare(request, load_from_surroundings(flags, config_path, NOWHERE if sandbox else None))
+        with contextlib.closing(prepared.references):
+            if prepared.root.exists() and not prepared.root.is_dir():
+                raise ConfigError(f"{prepared.root} is a file; choose a folder with --out")
+            if dry_run:
+                return _show_plan(prepared, screen)
+            if not _confirmed(prepared, screen):
+                return 2
+            if not sandbox:
+                return _run(prepared, screen)
+            with _sandbox(prepared.root) as url:
+                return _run(_served_by(prepared, load_from_surroundings(flags, config_path, url)), screen)
     except KeyboardInterrupt:
         return INTERRUPTED
     except NanobatchError as error:
@@ -104,7 +105,25 @@ def _check_names(names: Iterable[str]) -> None:
             raise ConfigError(f"{name}: file names must be valid UTF-8") from None
 
 
-def _settings(flags: Mapping[str, Any], config_path: str | None, sandbox_url: str | None) -> Settings:
+def settings_or_none(config_path: str | None) -> Settings | None:
+    """Return the settings, or nothing where no provider has a key.
+
+    Raises:
+        ConfigError: Something in them is wrong.
+    """
+    try:
+        return load_from_surroundings({}, config_path, None)
+    except NoProvider:
+        return None
+
+
+def load_from_surroundings(flags: Mapping[str, Any], config_path: str | None, sandbox_url: str | None) -> Settings:
+    """Load the settings from flags, environment and files, as they are here.
+
+    Raises:
+        ConfigError: Something in them is wrong.
+        NoProvider: No provider has a key.
+    """
     folder = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
     return load_settings(
         config_path=config_path,

@@ -30,8 +30,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         sha256: Of the image's bytes.
         connection_open: Whether the client was still there when the image was ready.
         fault: What went wrong afterwards, or null.
-        references: The SHA-256 of each image that the request came with.
-        task: The vendor's name for it, in formats with tasks.
+        references: The SHA-256 of each image that the request came with, in its order.
+        task: The vendor's name for it, in formats with tasks; null elsewhere.
     """
 
     time: float

@@ -1,6 +1,7 @@
 """The journey of one creation: read, pass the limits, meet a fault or not, be made, be billed, be delivered.
 
 The bill is written before the first byte of the answer, and also when the client has long gone: the work was done.
+How an admitted order is made is a function: `at_once` here, with the answer, or `tasks.as_task`, behind it.
 """
 
 from __future__ import annotations
@@ -9,24 +10,36 @@ import asyncio
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from aiohttp import web
 
 from nanobatch.sandbox.books import Books, Entry, Served
 from nanobatch.sandbox.days import day
 from nanobatch.sandbox.delivery import deliver, drip, hang, is_open, page, reset, truncate
-from nanobatch.sandbox.dialects.base import Answer, Asked, Dialect, Made, Order
+from nanobatch.sandbox.dialects.base import Answer, Asked, Dialect, Made, Order, Vendor
 from nanobatch.sandbox.faults import FAULTS, Dice, Stage
 from nanobatch.sandbox.images import Drawing, Kind, draw
 from nanobatch.sandbox.limits import Limits, Moment
 from nanobatch.sandbox.plan import Plan
 
+Result = TypeVar("Result")
+Value = TypeVar("Value")
+
 LINKS_KEPT = 10_000  # drawings that can still be downloaded; older links have expired
 _DEFAULT_WISH = 1.0  # seconds, of a 429 that no limit caused
 _OTHER: dict[Kind, Kind] = {"jpeg": "png", "png": "jpeg", "webp": "jpeg"}
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An image that can be downloaded: what to draw, and until when, in seconds since 1970; None is no end."""
+
+    drawing: Drawing
+    until: float | None
 
 
 @dataclass(slots=True)
@@ -38,8 +51,50 @@ class Studio:
     limits: Limits
     dice: Dice
     pool: ThreadPoolExecutor
-    links: OrderedDict[str, Drawing]
+    links: OrderedDict[str, Link] = field(default_factory=OrderedDict)
     url: str = ""
+
+    @property
+    def wish(self) -> float:
+        """What a 429 wishes that no limit caused, in seconds."""
+        return _DEFAULT_WISH if self.plan.retry_after is None else self.plan.retry_after
+
+    def offer(self, drawings: Mapping[str, Drawing], ready: float) -> None:
+        """Let images be downloaded that are ready at that time; forget the oldest of many."""
+        seconds = self.plan.link_seconds
+        until = None if seconds is None else ready + seconds
+        self.links.update({name: Link(drawing, until) for name, drawing in drawings.items()})
+        shorten(self.links, LINKS_KEPT)
+
+    async def work(self, function: Callable[..., Result], *arguments: object) -> Result:
+        """Run what needs the processor in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self.pool, function, *arguments)
+
+
+def shorten(kept: OrderedDict[str, Value], most: int) -> None:
+    """Forget the oldest."""
+    while len(kept) > most:
+        kept.popitem(last=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What the dice say about one order: a fault or None, and how many seconds it takes."""
+
+    fault: str | None
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """The images of an order: as they are sent, as they are billed, and as they are drawn again for their links."""
+
+    made: list[Made]
+    hashes: list[str]
+    drawings: dict[str, Drawing]
+
+
+Make = Callable[["Creation", Order, Fate], Awaitable[web.StreamResponse]]
 
 
 @dataclass(slots=True)
@@ -47,10 +102,12 @@ class Creation:
     """One request on its way, and what the log will say about it."""
 
     studio: Studio
-    dialect: Dialect
+    dialect: Vendor
+    make: Make
     request: web.Request
     number: int
     arrived: float
+    uploads: Mapping[str, str] = field(default_factory=dict)
     outcome: str = "ok"
     status: int | None = None
     billed: int = 0
@@ -61,7 +118,7 @@ class Creation:
 
     async def run(self) -> web.StreamResponse:
         """Answer the request."""
-        asked = await self._asked()
+        asked = await received(self.request, self.arrived, self.uploads)
         order = self.dialect.read(asked)
         if isinstance(order, Answer):
             self.outcome = "refused"
@@ -79,27 +136,20 @@ class Creation:
                 self.dialect.over_limit(order, excess if wish is None else replace(excess, wait_seconds=wish))
             )
         try:
-            return await self._admitted(order)
+            return await self.make(self, order, self._fate(order))
         finally:
             self.studio.limits.leave()
 
-    async def _asked(self) -> Asked:
-        return await received(self.request, self.arrived)
-
-    async def _admitted(self, order: Order) -> web.StreamResponse:
+    def _fate(self, order: Order) -> Fate:
         plan = self.studio.plan
         throw = self.studio.dice.throw(order.drawing.prompt)
         fault = throw.pick(plan.faults, self.dialect.NAME)
         if fault is not None:
             self.outcome = fault
             self.studio.books.faults[fault] += 1
-        if fault is None or FAULTS[fault].stage is not Stage.DOOR:
-            await asyncio.sleep(throw.within(*plan.latency))
-        if fault is not None and not FAULTS[fault].billed:
-            return await self._unmade(order, fault)
-        return await self._made(order, fault)
+        return Fate(fault, throw.within(*plan.latency))
 
-    async def _unmade(self, order: Order, fault: str) -> web.StreamResponse:
+    async def unmade(self, order: Order, fault: str) -> web.StreamResponse:
         """Let a request fail before anything is made."""
         match fault:
             case "reset":
@@ -109,36 +159,9 @@ class Creation:
             case "html200" | "html502":
                 return await self._send(page(int(fault.removeprefix("html"))))
             case _:
-                wish = self.studio.plan.retry_after
-                return await self._send(self.dialect.failed(order, fault, _DEFAULT_WISH if wish is None else wish))
+                return await self._send(self.dialect.failed(order, fault, self.studio.wish))
 
-    async def _made(self, order: Order, fault: str | None) -> web.StreamResponse:
-        """Make the images, bill them and send them off."""
-        loop = asyncio.get_running_loop()
-        work = _workshop(self.studio, self.dialect, order, fault)
-        answer, body, hashes, drawings = await loop.run_in_executor(self.studio.pool, work)
-        self._keep(drawings)
-        self._bill(order, fault, hashes)
-        answer, self.status = self._stamped(answer), answer.status
-        match fault:
-            case "reset-after":
-                self.status = None
-                return reset(self.request)
-            case "slowdrip":
-                return await drip(self.request, answer, body, self.studio.plan.drip)
-            case "truncate":
-                return await truncate(self.request, answer, body)
-            case _:
-                return await deliver(self.request, answer, body)
-
-    def _keep(self, drawings: dict[str, Drawing]) -> None:
-        """Remember what was drawn, for those who come back with a link."""
-        links = self.studio.links
-        links.update(drawings)
-        while len(links) > LINKS_KEPT:
-            links.popitem(last=False)
-
-    def _bill(self, order: Order, fault: str | None, hashes: list[str]) -> None:
+    def bill(self, order: Order, fault: str | None, hashes: list[str], task: str | None = None) -> None:
         """Bill the last images: those before them are drafts."""
         bills = order.images * (FAULTS[fault].bills if fault else 1)
         self.billed = bills
@@ -153,13 +176,27 @@ class Creation:
                 connection_open=is_open(self.request),
                 fault=fault,
                 references=order.references,
+                task=task,
             )
             for sha256 in hashes[len(hashes) - bills :]
         )
 
+    async def hand_over(self, answer: Answer, body: bytes, fault: str | None) -> web.StreamResponse:
+        """Send an answer as a fault breaks it."""
+        answer, self.status = self._stamped(answer), answer.status
+        match fault:
+            case "reset-after":
+                self.status = None
+                return reset(self.request)
+            case "slowdrip":
+                return await drip(self.request, answer, body, self.studio.plan.drip)
+            case "truncate":
+                return await truncate(self.request, answer, body)
+            case _:
+                return await deliver(self.request, answer, body)
+
     async def _send(self, answer: Answer) -> web.StreamResponse:
-        self.status = answer.status
-        return await deliver(self.request, self._stamped(answer), answer.encoded())
+        return await self.hand_over(answer, answer.encoded(), None)
 
     def _stamped(self, answer: Answer) -> Answer:
         """Add the headers that the vendor puts on every answer."""
@@ -167,37 +204,46 @@ class Creation:
         return replace(answer, headers={**self.dialect.stamp(self.number, milliseconds), **answer.headers})
 
 
-async def received(request: web.Request, arrived: float) -> Asked:
+async def received(request: web.Request, arrived: float, uploads: Mapping[str, str] | None = None) -> Asked:
     """Read a request to its end, free of the server library."""
-    return Asked(request.headers, request.query, request.match_info, await request.read(), arrived)
+    body = await request.read()
+    return Asked(request.headers, request.query, request.match_info, body, arrived, uploads or {})
 
 
-def _workshop(
-    studio: Studio, dialect: Dialect, order: Order, fault: str | None
-) -> Callable[[], tuple[Answer, bytes, list[str], dict[str, Drawing]]]:
-    """Return the work that needs the processor, for a thread: draw, hash, encode."""
+def at_once(dialect: Dialect) -> Make:
+    """Return how images are made that come with the answer."""
 
-    def work() -> tuple[Answer, bytes, list[str], dict[str, Drawing]]:
-        made, hashes, drawings = drawn(studio, order, fault)
-        answer = dialect.answer(order, made, fault)
-        return answer, answer.encoded(), hashes, drawings
+    async def make(creation: Creation, order: Order, fate: Fate) -> web.StreamResponse:
+        studio, fault = creation.studio, fate.fault
+        if fault is None or FAULTS[fault].stage is not Stage.DOOR:
+            await asyncio.sleep(fate.seconds)
+        if fault is not None and not FAULTS[fault].billed:
+            return await creation.unmade(order, fault)
 
-    return work
+        def work() -> tuple[Drawn, Answer, bytes]:
+            drawn = drawn_for(order, fault, studio)
+            answer = dialect.answer(order, drawn.made, fault)
+            return drawn, answer, answer.encoded()
+
+        drawn, answer, body = await studio.work(work)
+        studio.offer(drawn.drawings, time.time())
+        creation.bill(order, fault, drawn.hashes)
+        return await creation.hand_over(answer, body, fault)
+
+    return make
 
 
-def drawn(studio: Studio, order: Order, fault: str | None) -> tuple[list[Made], list[str], dict[str, Drawing]]:
-    """Draw the images of an order; return them, their hashes, and what to draw for each link."""
-    least_bytes, url = studio.plan.image_bytes or 0, studio.url
-    copies = order.images * (FAULTS[fault].draws if fault else 1)
-    made, hashes, drawings = [], [], {}
-    for variant in range(copies):
-        drawing = replace(order.drawing, variant=variant, least_bytes=least_bytes)
+def drawn_for(order: Order, fault: str | None, studio: Studio) -> Drawn:
+    """Draw and hash the images of an order, as a fault bends them; for a thread."""
+    drawn = Drawn([], [], {})
+    for variant in range(order.images * (FAULTS[fault].draws if fault else 1)):
+        drawing = replace(order.drawing, variant=variant, least_bytes=studio.plan.image_bytes or 0)
         if fault == "wrongmime":
             drawing = replace(drawing, kind=_OTHER[drawing.kind])
         data = draw(drawing)
         sha256 = hashlib.sha256(data).hexdigest()
         name = f"{sha256[:32]}.{drawing.kind}"
-        hashes.append(sha256)
-        drawings[name] = drawing
-        made.append(Made(data, f"{url}/__images/{name}"))
-    return made, hashes, drawings
+        drawn.hashes.append(sha256)
+        drawn.drawings[name] = drawing
+        drawn.made.append(Made(data, f"{studio.url}/__images/{name}"))
+    return drawn

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import struct
+from http import HTTPStatus
 
 from aiohttp import web
 
@@ -20,8 +21,8 @@ _PAGE = b"""<!DOCTYPE html>
 
 
 def page(status: int) -> Answer:
-    """Return what a gateway says when the server behind it does not answer."""
-    title = b"502 Bad Gateway" if status == 502 else b"Just a moment..."
+    """Return what a gateway says when the server behind it does not answer, or a file is not to be had."""
+    title = (b"%d %s" % (status, HTTPStatus(status).phrase.encode())) if status != 200 else b"Just a moment..."
     return Answer(status, _PAGE % (title, title), content_type="text/html; charset=utf-8")
 
 

@@ -53,12 +53,14 @@ class Fault:
 
 FAULTS: Mapping[str, Fault] = {
     "429": Fault("429, a quota per minute, with the wish to come back later", Stage.DOOR),
-    "429day": Fault("429, the day's quota is spent; Gemini's RetryInfo lies about it", Stage.DOOR),
-    "429zero": Fault("429 with 'limit: 0': the account has no quota at all for this model", Stage.DOOR),
-    "429money": Fault("429, no money left: OpenAI's insufficient_quota, Google's spending cap", Stage.DOOR),
-    "badkey": Fault("the key is not accepted: 400 at Gemini, 401 at OpenAI", Stage.DOOR),
+    "429day": Fault("429, the day's quota is spent; Gemini's RetryInfo lies about it", Stage.DOOR, AT_ONCE),
+    "429zero": Fault("429 with 'limit: 0': the account has no quota at all for this model", Stage.DOOR, AT_ONCE),
+    "429money": Fault("no money left: 429 at OpenAI and Google, 402 at Kie and Replicate, 403 at fal", Stage.DOOR),
+    "badkey": Fault("the key is not accepted: 400 at Gemini, 401 elsewhere", Stage.DOOR),
     "leaked": Fault("403, the key was reported as leaked", Stage.DOOR, ONLY_GEMINI),
-    "blocked": Fault("the prompt is refused: promptFeedback at Gemini, 400 moderation_blocked at OpenAI", Stage.DOOR),
+    "blocked": Fault(
+        "the prompt is refused: promptFeedback at Gemini, 400 moderation_blocked at OpenAI, a failed task", Stage.DOOR
+    ),
     "reset": Fault("the connection is reset once the request is read", Stage.DOOR),
     "500": Fault("500, an internal error", Stage.LATE),
     "503": Fault("503, the model is overloaded", Stage.LATE),
@@ -67,9 +69,9 @@ FAULTS: Mapping[str, Fault] = {
     "json200err": Fault("200 whose JSON is an error object", Stage.LATE, AT_ONCE),
     "listerror": Fault("503 whose JSON is a list of one error object", Stage.LATE, AT_ONCE - {PUTER}),
     "noimage": Fault(
-        "200 without an image: finishReason NO_IMAGE at Gemini, empty data at OpenAI", Stage.LATE, AT_ONCE
+        "200 without an image: finishReason NO_IMAGE at Gemini, empty data at OpenAI, a task without result", Stage.LATE
     ),
-    "safety": Fault("the finished image is refused: IMAGE_SAFETY at Gemini, 400 at OpenAI", Stage.LATE),
+    "safety": Fault("the finished image is refused: IMAGE_SAFETY at Gemini, 400 at OpenAI, a failed task", Stage.LATE),
     "textonly": Fault("200 with finishReason STOP and words instead of an image", Stage.LATE, ONLY_GEMINI),
     "nullcandidates": Fault("200 whose candidates (OpenAI: data) are null", Stage.LATE, AT_ONCE),
     "hang": Fault("no answer ever, until the client gives up", Stage.LATE),
@@ -77,7 +79,7 @@ FAULTS: Mapping[str, Fault] = {
     "cutimage": Fault("the answer is whole, but the image in it ends half-way", Stage.MADE, AT_ONCE),
     "urlsafe": Fault("base64 in its URL-safe alphabet and without padding", Stage.MADE, BASE64),
     "dataprefix": Fault("base64 behind a 'data:image/...;base64,' prefix", Stage.MADE, BASE64),
-    "wrongmime": Fault("an image of another kind than declared: PNG for JPEG and so on", Stage.MADE, AT_ONCE),
+    "wrongmime": Fault("an image of another kind than declared: PNG for JPEG and so on", Stage.MADE),
     "thought": Fault("a draft flagged as thought before the final image", Stage.MADE, ONLY_GEMINI, draws=2),
     "multi": Fault(
         "three images without any flag, the last is final; each is billed", Stage.MADE, ONLY_GEMINI, draws=3, bills=3
@@ -91,12 +93,14 @@ FAULTS: Mapping[str, Fault] = {
     "taskrefuse": Fault("the task is refused by the vendor's content rules", Stage.TASK, TASKS),
     "poll429": Fault("a poll is answered with a rate limit", Stage.POLL, TASKS),
     "poll500": Fault("a poll is answered with an internal error", Stage.POLL, TASKS),
+    "poll502": Fault("a poll is answered with a gateway's HTML page", Stage.POLL, TASKS),
     "pollreset": Fault("the connection of a poll is reset", Stage.POLL, TASKS),
     "download403": Fault("a download is forbidden, as with an expired link", Stage.LINK),
     "download500": Fault("a download is answered with an internal error", Stage.LINK),
     "downloadcut": Fault("a download ends half-way", Stage.LINK),
 }
 
+ENDS = frozenset({"taskfail", "taskrefuse", "blocked", "safety", "noimage"})  # a task is taken, and ends without image
 CREATION = frozenset({Stage.DOOR, Stage.LATE, Stage.MADE, Stage.WIRE, Stage.TASK})
 POLL = frozenset({Stage.POLL})
 LINK = frozenset({Stage.LINK})

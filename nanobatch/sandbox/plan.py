@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from nanobatch.sandbox.faults import FAULTS
+from nanobatch.sandbox.faults import CREATION, FAULTS, LINK, POLL
 
 _COUNTS = ("rpm", "rpd", "ipm", "concurrency", "image_bytes")
 _MOST = 1_000_000_000
@@ -33,6 +33,7 @@ class Plan:
         image_bytes: Pads every image to at least this size; None leaves it as drawn.
         window: The length of the rolling window in seconds; vendors say a minute.
         drip: How long the fault `slowdrip` takes, in seconds.
+        link_seconds: How long an image can be downloaded once it is ready; None is as long as the sandbox remembers.
     """
 
     rpm: int | None = None
@@ -46,6 +47,7 @@ class Plan:
     image_bytes: int | None = None
     window: float = 60.0
     drip: float = 10.0
+    link_seconds: float | None = None
 
     def __post_init__(self) -> None:
         for name in _COUNTS:
@@ -55,8 +57,9 @@ class Plan:
         shortest, longest = (_seconds("latency", value) for value in self.latency)
         if longest < shortest:
             raise PlanError(f"latency goes from short to long, not from {shortest:g} to {longest:g}")
-        if self.retry_after is not None:
-            _seconds("retry_after", self.retry_after)
+        for name in ("retry_after", "link_seconds"):
+            if getattr(self, name) is not None:
+                _seconds(name, getattr(self, name))
         _seconds("drip", self.drip)
         if _seconds("window", self.window) == 0:
             raise PlanError("window is longer than 0 seconds")
@@ -135,5 +138,7 @@ def _check_faults(odds: Any) -> None:
             raise PlanError(f"there is no fault {kind!r}; there are {', '.join(FAULTS)}")
         if isinstance(probability, bool) or not isinstance(probability, int | float) or not 0 <= probability <= 1:
             raise PlanError(f"the probability of {kind} is between 0 and 1, not {probability!r}")
-    if sum(odds.values()) > 1 + 1e-9:
-        raise PlanError(f"the probabilities of all faults together are at most 1, not {sum(odds.values()):g}")
+    for stages in (CREATION, POLL, LINK):  # orders, polls and downloads have throws of their own
+        reached = sum(probability for kind, probability in odds.items() if FAULTS[kind].stage in stages)
+        if reached > 1 + 1e-9:
+            raise PlanError(f"the probabilities of all faults together are at most 1, not {reached:g}")

@@ -1,4 +1,7 @@
-"""Which path leads to which dialect. A new format adds its lines here.
+"""Which path leads to which dialect. A new format adds its lines here, and nothing in the server.
+
+A format whose images come with the answer is one line of `CREATES` for each path; one with tasks is an entry of `TASKS`
+with every path that orders and every path that asks. The named parts of a path, such as `{model}`, are in `Asked.path`.
 
 All formats share one port. A vendor whose paths clash with another's lives below its own name, which then ends its
 base URL: `http://127.0.0.1:8787/fal`. Kie's and Puter's own paths clash with nothing and are served without it, too.
@@ -9,7 +12,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from nanobatch.sandbox.dialects import fal, gemini, kie, openai, openai_chat, openai_edits, puter, replicate, vertex
-from nanobatch.sandbox.dialects.base import Dialect, TaskDialect
+from nanobatch.sandbox.dialects.base import Dialect, TaskDialect, UploadDialect, Vendor
 from nanobatch.sandbox.dialects.openai_likes import openrouter, together, xai
 
 GEMINI_MODELS = "/{version:v1(?:alpha|beta)?}/models"
@@ -64,11 +67,13 @@ TASKS = (
         fal,
     ),
 )
-UPLOADS = (
-    "/api/file-stream-upload",
-    "/kie/api/file-stream-upload",
+UPLOADS: tuple[tuple[str, UploadDialect], ...] = (  # POSTs of files that orders may name
+    ("/api/file-stream-upload", kie),
+    ("/api/file-base64-upload", kie),
+    ("/kie/api/file-stream-upload", kie),
+    ("/kie/api/file-base64-upload", kie),
 )
-FREE: tuple[tuple[str, Dialect], ...] = (  # calls that cost nothing and tell whether a key is good
+FREE: tuple[tuple[str, Vendor], ...] = (  # GETs that cost nothing and tell whether a key is good
     ("/api/v1/chat/credit", kie),
     ("/kie/api/v1/chat/credit", kie),
     ("/v1/account", replicate),

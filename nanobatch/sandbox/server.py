@@ -6,11 +6,9 @@ async with serve(Plan(rpm=60), books=Path("books.jsonl")) as sandbox:
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 import time
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,15 +18,23 @@ from aiohttp import web
 
 from nanobatch.sandbox import routes
 from nanobatch.sandbox.books import Books
-from nanobatch.sandbox.creation import Creation, Studio, received
+from nanobatch.sandbox.creation import Creation, Make, Studio, at_once, received
 from nanobatch.sandbox.delivery import deliver, page, truncate
-from nanobatch.sandbox.dialects import gemini, kie, openai
-from nanobatch.sandbox.dialects.base import Answer, Asked, Dialect, MalformedError, TaskDialect, parsed
+from nanobatch.sandbox.dialects import gemini, openai
+from nanobatch.sandbox.dialects.base import (
+    Answer,
+    Dialect,
+    MalformedError,
+    TaskDialect,
+    UploadDialect,
+    Vendor,
+    parsed,
+)
 from nanobatch.sandbox.faults import LINK, Dice
 from nanobatch.sandbox.images import draw
 from nanobatch.sandbox.limits import Limits
 from nanobatch.sandbox.plan import Plan, PlanError
-from nanobatch.sandbox.tasks import Desk, TaskCreation, poll
+from nanobatch.sandbox.tasks import Desk, as_task, poll, upload
 
 HOST = "127.0.0.1"
 LARGEST_REQUEST = 100 * 1024 * 1024  # bytes; relays take as much
@@ -43,9 +49,9 @@ class Sandbox:
 
     def __init__(self, plan: Plan, books: Books, pool: ThreadPoolExecutor) -> None:
         seed = plan.seed if plan.seed is not None else secrets.randbits(32)
-        self._studio = Studio(plan, books, Limits(), Dice(seed), pool, OrderedDict())
-        self._seed = seed
+        self._studio = Studio(plan, books, Limits(), Dice(seed), pool)
         self._desk = Desk()
+        self._seed = seed
 
     @property
     def url(self) -> str:
@@ -75,32 +81,38 @@ class Sandbox:
     def application(self) -> web.Application:
         """Return the routes."""
         app = web.Application(client_max_size=LARGEST_REQUEST)
-        app.router.add_routes(
-            [
-                web.get("/__books", self._show_books),
-                web.post("/__plan", self._change_plan),
-                web.get("/__images/{name}", self._download),
-                *(web.post(path, self._orders(tasks.dialect)) for tasks in routes.TASKS for path in tasks.order),
-                *(web.get(path, self._polls(tasks.dialect)) for tasks in routes.TASKS for path in tasks.polls),
-                *(web.post(path, self._upload) for path in routes.UPLOADS),
-                *(web.get(path, self._free(dialect)) for path, dialect in routes.FREE),
-                *(web.post(creates.path, self._creates(creates.dialect)) for creates in routes.CREATES),
-                web.get(routes.GEMINI_MODELS, self._models),
-                web.get(routes.GEMINI_MODELS + "/{model:.+}", self._models),
-                web.route("*", "/{path:.*}", self._lost),
-            ]
-        )
+        own = [
+            web.get("/__books", self._show_books),
+            web.post("/__plan", self._change_plan),
+            web.get("/__images/{name}", self._download),
+        ]
+        models = [web.get(path, self._models) for path in (routes.GEMINI_MODELS, routes.GEMINI_MODELS + "/{model:.+}")]
+        app.router.add_routes([*own, *self._formats(), *models, web.route("*", "/{path:.*}", self._lost)])
         return app
+
+    def _formats(self) -> Iterator[web.RouteDef]:
+        """Yield the paths of the table; an exact one comes before one that also takes it for a model's name."""
+        for tasks in routes.TASKS:
+            make = as_task(tasks.dialect, self._desk)
+            yield from (web.post(path, self._creates(tasks.dialect, make)) for path in tasks.order)
+            yield from (web.get(path, self._polls(tasks.dialect)) for path in tasks.polls)
+        for path, dialect in routes.UPLOADS:
+            yield web.post(path, self._uploads(dialect))
+        for path, vendor in routes.FREE:
+            yield web.get(path, self._tells(vendor))
+        for creates in routes.CREATES:
+            yield web.post(creates.path, self._creates(creates.dialect, at_once(creates.dialect)))
 
     def listen(self, port: int) -> None:
         """Learn the address."""
         self._studio.url = f"http://{HOST}:{port}"
 
-    def _creates(self, dialect: Dialect) -> Handler:
+    def _creates(self, dialect: Vendor, make: Make) -> Handler:
         async def handler(request: web.Request) -> web.StreamResponse:
             books = self._studio.books
             books.keys_in_query += "key" in request.query
-            creation = Creation(self._studio, dialect, request, books.number(), time.time())
+            uploads = self._desk.uploads
+            creation = Creation(self._studio, dialect, make, request, books.number(), time.time(), uploads)
             try:
                 return await creation.run()
             except ConnectionError:  # the client has gone; what was made is billed all the same
@@ -110,43 +122,23 @@ class Sandbox:
 
         return handler
 
-    def _orders(self, dialect: TaskDialect) -> Handler:
-        async def handler(request: web.Request) -> web.StreamResponse:
-            books = self._studio.books
-            creation = TaskCreation(self._studio, dialect, request, books.number(), time.time(), desk=self._desk)
-            try:
-                return await creation.run()
-            except ConnectionError:
-                return web.Response()
-            finally:
-                books.note(creation.served())
-
-        return handler
-
     def _polls(self, dialect: TaskDialect) -> Handler:
         async def handler(request: web.Request) -> web.StreamResponse:
-            asked = await received(request, time.time())
-            return await poll(self._studio, self._desk, dialect, request, asked)
+            return await poll(self._studio, self._desk, dialect, request)
 
         return handler
 
-    def _free(self, dialect: Dialect) -> Handler:
+    def _uploads(self, dialect: UploadDialect) -> Handler:
         async def handler(request: web.Request) -> web.StreamResponse:
-            return await _reply(request, dialect.models(await received(request, time.time())))
+            return await upload(self._studio, self._desk, dialect, request)
 
         return handler
 
-    async def _upload(self, request: web.Request) -> web.StreamResponse:
-        """Keep a reference image's hash; its link may then stand in an order."""
-        fields = await request.post()
-        file = fields.get("file")
-        asked = Asked(request.headers)
-        if not asked.bearer or not isinstance(file, web.FileField):
-            return await _reply(request, Answer(401 if not asked.bearer else 400, {"success": False, "code": 400}))
-        self._studio.books.uploads += 1
-        data = file.file.read()
-        link = self._desk.keep(self._studio.url, file.filename, data)
-        return await _reply(request, kie.uploaded(link, file.filename, len(data)))
+    def _tells(self, vendor: Vendor) -> Handler:
+        async def handler(request: web.Request) -> web.StreamResponse:
+            return await _reply(request, vendor.models(await received(request, time.time())))
+
+        return handler
 
     async def _models(self, request: web.Request) -> web.StreamResponse:
         """Tell the two dialects apart where their paths are the same: on /v1/models, by the kind of key."""
@@ -168,18 +160,18 @@ class Sandbox:
 
     async def _download(self, request: web.Request) -> web.StreamResponse:
         name, studio = request.match_info["name"], self._studio
-        drawing = studio.links.get(name)
-        if drawing is None:
+        studio.books.downloads += 1
+        link = studio.links.get(name)
+        if link is None or (link.until is not None and time.time() >= link.until):
             return await _reply(request, page(404))
         fault = studio.dice.throw(f"download {name}").pick(studio.plan.faults, None, LINK)
         if fault is not None:
             studio.books.faults[fault] += 1
         if fault in ("download403", "download500"):
             return await _reply(request, page(int(fault.removeprefix("download"))))
-        data = await asyncio.get_running_loop().run_in_executor(studio.pool, draw, drawing)
-        studio.books.downloads += 1
-        answer = Answer(200, data, content_type=drawing.mime)
-        return await (truncate(request, answer, data) if fault == "downloadcut" else _reply(request, answer))
+        data = await studio.work(draw, link.drawing)
+        answer = Answer(200, data, content_type=link.drawing.mime)
+        return await (truncate(request, answer, data) if fault == "downloadcut" else deliver(request, answer, data))
 
     async def _lost(self, request: web.Request) -> web.StreamResponse:
         message = (

@@ -1,132 +1,112 @@
-"""Formats with tasks: an order is taken, billed and made in the background; polls tell how it stands, and are free."""
+"""Formats with tasks: an order is taken, billed and answered at once; polls tell how it stands, and are free.
+
+The images exist from the moment of the order, which is why the bill can name them; their links are told when the
+task's time is over.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import secrets
 import time
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
-from typing import cast
+from urllib.parse import quote
 
 from aiohttp import web
 
-from nanobatch.sandbox.books import Entry
-from nanobatch.sandbox.creation import Creation, Studio, drawn, received
-from nanobatch.sandbox.delivery import deliver, drip, is_open, reset, truncate
-from nanobatch.sandbox.dialects.base import Answer, Asked, Order, Task, TaskDialect
-from nanobatch.sandbox.faults import FAULTS, POLL, Stage
+from nanobatch.sandbox.creation import Creation, Drawn, Fate, Make, Studio, drawn_for, received, shorten
+from nanobatch.sandbox.delivery import deliver, page, reset
+from nanobatch.sandbox.dialects.base import Answer, Order, Task, TaskDialect, UploadDialect
+from nanobatch.sandbox.faults import ENDS, FAULTS, POLL
 
 TASKS_KEPT = 100_000  # older ones are forgotten, as a vendor forgets them after days
 UPLOADS_KEPT = 10_000
-_DEFAULT_WISH = 1.0  # seconds, of a 429 that no limit caused
 
 
 @dataclass(slots=True)
 class Desk:
-    """What a sandbox remembers between an order and its images."""
+    """What a sandbox remembers between requests.
+
+    Args:
+        tasks: By their id.
+        uploads: The link of each file and its SHA-256.
+    """
 
     tasks: OrderedDict[str, Task] = field(default_factory=OrderedDict)
-    uploads: OrderedDict[str, str] = field(default_factory=OrderedDict)  # link -> SHA-256
+    uploads: OrderedDict[str, str] = field(default_factory=OrderedDict)
 
     def take(self, task: Task) -> None:
-        """Remember a task."""
+        """Remember a task, and forget the oldest of many."""
         self.tasks[task.id] = task
-        while len(self.tasks) > TASKS_KEPT:
-            self.tasks.popitem(last=False)
+        shorten(self.tasks, TASKS_KEPT)
 
-    def keep(self, url: str, name: str, data: bytes) -> str:
-        """Remember an uploaded file; return its link. Only its hash is kept."""
-        sha256 = hashlib.sha256(data).hexdigest()
-        link = f"{url}/__uploads/{sha256[:32]}/{name}"
-        self.uploads[link] = sha256
-        while len(self.uploads) > UPLOADS_KEPT:
-            self.uploads.popitem(last=False)
-        return link
+    def keep(self, link: str, data: bytes) -> None:
+        """Remember a file, and forget the oldest of many."""
+        self.uploads[link] = hashlib.sha256(data).hexdigest()
+        shorten(self.uploads, UPLOADS_KEPT)
 
 
-@dataclass(slots=True)
-class TaskCreation(Creation):
-    """An order that is answered before it is made."""
+def as_task(dialect: TaskDialect, desk: Desk) -> Make:
+    """Return how images are made that are asked for later."""
 
-    desk: Desk = field(default_factory=Desk)
+    async def make(creation: Creation, order: Order, fate: Fate) -> web.StreamResponse:
+        studio, fault = creation.studio, fate.fault
+        if fault is not None and fault not in ENDS and not FAULTS[fault].billed:
+            return await creation.unmade(order, fault)
+        fails = fault in ENDS
+        drawn = Drawn([], [], {}) if fails else await studio.work(drawn_for, order, fault, studio)
+        task_id, now = secrets.token_hex(16), time.time()
+        if not fails:
+            creation.bill(order, fault, drawn.hashes, task_id)
+        links = tuple(image.link for image in drawn.made)
+        task = Task(task_id, order, now, now + fate.seconds, links, fault if fails else None)
+        desk.take(task)
+        studio.offer(drawn.drawings, task.ready)
+        answer = dialect.created(task)
+        return await creation.hand_over(answer, answer.encoded(), fault)
 
-    async def _asked(self) -> Asked:
-        return replace(await received(self.request, self.arrived), uploads=self.desk.uploads)
-
-    async def _admitted(self, order: Order) -> web.StreamResponse:
-        plan, dialect = self.studio.plan, cast("TaskDialect", self.dialect)
-        throw = self.studio.dice.throw(order.drawing.prompt)
-        fault = throw.pick(plan.faults, dialect.NAME)
-        if fault is not None:
-            self.outcome = fault
-            self.studio.books.faults[fault] += 1
-        stage = FAULTS[fault].stage if fault is not None else None
-        if fault is not None and stage in (Stage.DOOR, Stage.LATE) and fault != "safety":
-            return await self._unmade(order, fault)
-        fate = fault if stage in (Stage.TASK, Stage.LATE) else None
-        links: tuple[str, ...] = ()
-        task_id = secrets.token_hex(16)
-        if fate is None:
-            made, hashes, drawings = await asyncio.get_running_loop().run_in_executor(
-                self.studio.pool, drawn, self.studio, order, fault
-            )
-            self._keep(drawings)
-            links = tuple(image.link for image in made)
-            self._bill_task(order, fault, hashes, task_id)
-        now = time.time()
-        task = Task(task_id, order, links, now, now + throw.within(*plan.latency), fate)
-        self.desk.take(task)
-        return await self._replied(dialect.created(task), fault)
-
-    async def _replied(self, answer: Answer, fault: str | None) -> web.StreamResponse:
-        answer, self.status = self._stamped(answer), answer.status
-        match fault:
-            case "reset-after":
-                self.status = None
-                return reset(self.request)
-            case "slowdrip":
-                return await drip(self.request, answer, answer.encoded(), self.studio.plan.drip)
-            case "truncate":
-                return await truncate(self.request, answer, answer.encoded())
-            case _:
-                return await deliver(self.request, answer, answer.encoded())
-
-    def _bill_task(self, order: Order, fault: str | None, hashes: list[str], task_id: str) -> None:
-        """Bill a task when it is taken, as the vendors do; a task that fails later was never on the bill."""
-        self.billed = order.images
-        self.studio.books.bill(
-            Entry(
-                time=time.time(),
-                request=self.number,
-                dialect=self.dialect.NAME,
-                model=order.model,
-                prompt=order.drawing.prompt,
-                sha256=sha256,
-                connection_open=is_open(self.request),
-                fault=fault,
-                references=order.references,
-                task=task_id,
-            )
-            for sha256 in hashes
-        )
+    return make
 
 
-async def poll(
-    studio: Studio, desk: Desk, dialect: TaskDialect, request: web.Request, asked: Asked
-) -> web.StreamResponse:
-    """Answer a poll, or let it go wrong."""
+async def poll(studio: Studio, desk: Desk, dialect: TaskDialect, request: web.Request) -> web.StreamResponse:
+    """Tell how a task stands, or let the question go wrong."""
+    asked = await received(request, time.time())
     studio.books.polls += 1
-    task_id = dialect.task_id(asked)
-    fault = studio.dice.throw(f"poll {task_id}").pick(studio.plan.faults, dialect.NAME, POLL)
+    task = desk.tasks.get(dialect.task_id(asked))
+    fault = _mishap(studio, dialect, task)
+    match fault:
+        case "pollreset":
+            return reset(request)
+        case "poll502":
+            answer = page(502)
+        case None:
+            answer = dialect.polled(task, asked)
+        case _:
+            answer = dialect.stumbled(fault, studio.wish)
+    milliseconds = round((time.time() - asked.time) * 1000)
+    answer = replace(answer, headers={**dialect.stamp(studio.books.polls, milliseconds), **answer.headers})
+    return await deliver(request, answer, answer.encoded())
+
+
+def _mishap(studio: Studio, dialect: TaskDialect, task: Task | None) -> str | None:
+    """Throw for a poll. The prompt decides, not the task's name, so that a seed repeats it."""
+    if task is None:
+        return None
+    throw = studio.dice.throw(f"poll {task.order.drawing.prompt}")
+    fault = throw.pick(studio.plan.faults, dialect.NAME, POLL)
     if fault is not None:
         studio.books.faults[fault] += 1
-        if fault == "pollreset":
-            return reset(request)
-        wish = studio.plan.retry_after
-        answer = dialect.stumbled(fault, _DEFAULT_WISH if wish is None else wish)
-    else:
-        answer = dialect.polled(desk.tasks.get(task_id), asked)
-    stamped = replace(answer, headers={**dialect.stamp(studio.books.number(), 1), **answer.headers})
-    return await deliver(request, stamped, stamped.encoded())
+    return fault
+
+
+async def upload(studio: Studio, desk: Desk, dialect: UploadDialect, request: web.Request) -> web.StreamResponse:
+    """Take a file that later orders may name by its link. Only its hash is kept."""
+    file = dialect.upload(await received(request, time.time()))
+    if isinstance(file, Answer):
+        return await deliver(request, file, file.encoded())
+    link = f"{studio.url}/__uploads/{secrets.token_hex(8)}/{quote(file.name, safe='')}"
+    desk.keep(link, file.data)
+    studio.books.uploads += 1
+    answer = dialect.uploaded(file, link)
+    return await deliver(request, answer, answer.encoded())

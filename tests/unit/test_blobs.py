@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from nanobatch.blobs import LONG, BlobScanner, PartFile
+from nanobatch.blobs import LONG, BlobScanner
 from nanobatch.errors import DecodeError, StoreError
 from nanobatch.model import Blob
 
@@ -330,18 +330,6 @@ def test_a_part_that_exists_is_never_overwritten(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=str(path)):
         only_blob(lambda: path, ENCODED)
     assert path.read_bytes() == b"precious"
-
-
-def test_a_full_disk_is_a_store_error(tmp_path: Path) -> None:
-    """A disk that is full is a StoreError that names the file and says so."""
-    part = PartFile(tmp_path / "a.part")
-    full = os.open("/dev/full", os.O_WRONLY)
-    os.dup2(full, part._fd)
-    os.close(full)
-    with pytest.raises(StoreError, match=r"a\.part.*No space left"):
-        part.write(b"x" * 5000)
-    part.discard()
-    assert not list(tmp_path.iterdir())
 
 
 def test_parts_follow_the_users_umask(new_part: Callable[[], Path]) -> None:

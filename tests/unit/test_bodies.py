@@ -18,6 +18,7 @@ from nanobatch.bodies import (
     BrokenBody,
     Chunked,
     Framing,
+    Turnstile,
     UntilClose,
     framing_of,
     inflater_of,
@@ -119,6 +120,32 @@ def test_bodies_share_what_is_read_in_one_turn() -> None:
     for arrivals.bodies in (0, 1, 50, 100, 1000, 10_000):
         sizes.append(arrivals.share())
     assert sizes == [LARGEST_READ_BYTES] * 3 + [8 * 2**20 // 100, SMALLEST_READ_BYTES, SMALLEST_READ_BYTES]
+
+
+async def test_the_turnstile_lets_a_few_through_per_turn() -> None:
+    """In one turn of the loop at most so many pass, first come, first served."""
+    turnstile, turn, passed = Turnstile(3), 0, list[tuple[int, int]]()
+
+    async def worker(number: int) -> None:
+        async with turnstile:
+            passed.append((turn, number))
+
+    tasks = [asyncio.ensure_future(worker(number)) for number in range(10)]
+    while len(passed) < 10:
+        await asyncio.sleep(0)
+        turn += 1
+    await asyncio.gather(*tasks)
+    assert [number for _, number in passed] == list(range(10))
+    assert all(sum(when == at for when, _ in passed) <= 3 for at in range(turn + 1))
+
+
+async def test_a_permit_survives_an_error() -> None:
+    """A piece that fails gives its permit back."""
+    turnstile = Turnstile(1)
+    for _ in range(3):
+        with pytest.raises(ValueError, match="broken"):
+            async with turnstile:
+                raise ValueError("broken")
 
 
 class Owner(asyncio.Protocol):

@@ -128,7 +128,6 @@ def test_limits_have_the_schemas_keys() -> None:
 @pytest.mark.parametrize(
     ("dotted", "now", "later"),
     [
-        ("run.strategy", "priority", "fastest"),
         ("output.gallery", False, True),
         ("cache.url", None, "redis://h"),
         ("cache.semantic", {"enabled": False}, {"enabled": True}),

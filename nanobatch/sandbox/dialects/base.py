@@ -53,7 +53,7 @@ class Order:
         model: As the client named it.
         drawing: What the images look like.
         images: How many.
-        references: The SHA-256 of each image that the request starts from.
+        references: The SHA-256 of the bytes of each image that the request starts from, in its order.
         details: What the dialect needs to remember until it answers.
     """
 
@@ -86,8 +86,43 @@ class Answer:
         return self.body if isinstance(self.body, bytes) else msgspec.json.encode(self.body)
 
 
-class Dialect(Protocol):
-    """A wire format; modules of this package are dialects."""
+@dataclass(frozen=True, slots=True)
+class Task:
+    """An order that is made after the answer; polls tell how it stands.
+
+    Args:
+        id: The vendor's name for it.
+        order: What is wanted.
+        created: Seconds since 1970.
+        ready: When it ends, in seconds since 1970.
+        links: Where its images are; none for a task that fails.
+        fault: What ends it without an image, or None.
+    """
+
+    id: str
+    order: Order
+    created: float
+    ready: float
+    links: tuple[str, ...] = ()
+    fault: str | None = None
+
+    def progress(self, now: float) -> float:
+        """Return how much of its time has passed: 0.0 when it was taken, 1.0 and never more when it has ended."""
+        if now >= self.ready:
+            return 1.0
+        return max(0.0, now - self.created) / (self.ready - self.created)
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file that was sent ahead of an order."""
+
+    name: str
+    data: bytes
+
+
+class Vendor(Protocol):
+    """What all wire formats have in common."""
 
     @property
     def NAME(self) -> str:  # noqa: N802 - a module's constant
@@ -99,7 +134,7 @@ class Dialect(Protocol):
         ...
 
     def models(self, asked: Asked) -> Answer:
-        """Return the list of models, or the one that the path names."""
+        """Return the list of models, or the one that the path names; or what else the vendor tells for free."""
         ...
 
     def over_limit(self, order: Order, excess: Excess) -> Answer:
@@ -110,38 +145,21 @@ class Dialect(Protocol):
         """Return the answer of a fault that makes no image."""
         ...
 
-    def answer(self, order: Order, made: Sequence[Made], fault: str | None) -> Answer:
-        """Return the images, as a fault bends them; the last of them is final."""
-        ...
-
     def stamp(self, number: int, milliseconds: int) -> Mapping[str, str]:
         """Return the headers of every answer: the request's number, the time it took."""
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
-    """An order that is made in the background.
+class Dialect(Vendor, Protocol):
+    """A wire format whose images come with the answer; modules of this package are dialects."""
 
-    Args:
-        id: The vendor's name for it.
-        order: What is wanted.
-        links: Where its images are; none for one that fails.
-        created: Seconds since 1970.
-        ready: When it ends.
-        fate: The fault that ends it, or None.
-    """
-
-    id: str
-    order: Order
-    links: tuple[str, ...]
-    created: float
-    ready: float
-    fate: str | None = None
+    def answer(self, order: Order, made: Sequence[Made], fault: str | None) -> Answer:
+        """Return the images, as a fault bends them; the last of them is final."""
+        ...
 
 
-class TaskDialect(Dialect, Protocol):
-    """A wire format whose orders are asked for later."""
+class TaskDialect(Vendor, Protocol):
+    """A wire format whose images are asked for later."""
 
     def created(self, task: Task) -> Answer:
         """Return the reply to an order that was taken."""
@@ -156,7 +174,19 @@ class TaskDialect(Dialect, Protocol):
         ...
 
     def stumbled(self, fault: str, wish_seconds: float) -> Answer:
-        """Return a poll that goes wrong, and says nothing of the task."""
+        """Return a poll that goes wrong and says nothing of the task."""
+        ...
+
+
+class UploadDialect(Vendor, Protocol):
+    """A wire format whose orders name files that were uploaded before."""
+
+    def upload(self, asked: Asked) -> Upload | Answer:
+        """Return the file, or the vendor's refusal."""
+        ...
+
+    def uploaded(self, upload: Upload, link: str) -> Answer:
+        """Tell where the file is now."""
         ...
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import math
+import re
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
@@ -20,8 +21,8 @@ CATALOG = load_catalog()
 
 
 def test_there_is_something_to_check() -> None:
-    """The catalog holds the first providers and their models."""
-    assert set(CATALOG.providers) == {"google", "openai", "laozhang", "apiyi"}
+    """The catalog holds every provider and the models that they sell."""
+    assert set(CATALOG.providers) >= {"google", "laozhang", "kie", "apiyi", "puter", "openai", "vertex"}
     assert len(CATALOG.models) >= 6
     assert load_catalog() is CATALOG
     assert tuple(CATALOG.providers) == PROVIDERS
@@ -34,12 +35,12 @@ def test_prices_are_dated_and_sourced(name: str) -> None:
     assert entry.as_of > dt.date(2026, 1, 1)
     assert "https://" in entry.price_source
     assert entry.worst_factor >= 1
-    assert base_url(entry.base_url) == entry.base_url
+    assert base_url(entry.base_url.format(project="p", location="global", region=""))
     assert entry.base_url.startswith("https://")
-    assert entry.key_variables
-    assert all(variable.endswith("_API_KEY") for variable in entry.key_variables)
+    assert entry.key_variables or entry.auth == "google"
+    assert all(re.search(r"_(KEY|TOKEN)$", variable) for variable in entry.key_variables)
     assert entry.protocol in PROTOCOLS
-    assert entry.auth in ("bearer", "x-goog-api-key")
+    assert entry.auth in ("bearer", "x-goog-api-key", "key", "google")
     assert ZoneInfo(entry.day_zone).key == entry.day_zone
 
 
@@ -68,10 +69,10 @@ def test_tiers_grow() -> None:
 def test_every_price_is_of_a_known_model_and_size(name: str) -> None:
     """Tables name models and sizes that exist, and money is positive."""
     entry = CATALOG.providers[name]
-    assert entry.prices
+    assert entry.prices or name == "together"  # which publishes none in words
     for model, prices in entry.prices.items():
         assert set(prices) <= set(CATALOG.models[model].sizes)
-        assert all(0 < price < 5 for price in prices.values())
+        assert all(0 < price < 5 or name == "puter" for price in prices.values())  # its end users pay
     for model in entry.token_prices:
         assert model in CATALOG.models
 
@@ -81,7 +82,7 @@ def test_models_are_described_whole(name: str) -> None:
     """Sizes are known ones, each ratio has its pixels, and they have that ratio within a tenth."""
     model = CATALOG.models[name]
     assert set(model.sizes) <= set(SIZES)
-    assert set(model.pixels) == set(model.ratios)
+    assert set(model.pixels) == (set(model.ratios) if not name.startswith("grok") else set())  # nobody documents those
     for ratio, (width, height) in model.pixels.items():
         across, down = map(int, ratio.split(":"))
         assert width / height == pytest.approx(across / down, rel=0.1)
@@ -138,7 +139,7 @@ def test_times_and_tokens_are_of_sizes_that_exist(name: str) -> None:
 def test_another_catalog_knows_its_own_names() -> None:
     """Names are looked up in the catalog that is asked, not in one that was loaded before."""
     pro = CATALOG.models["gemini-3-pro-image"]
-    own = Catalog({"mine": dataclasses.replace(pro, id="mine", aliases=(), former={})}, {}, CATALOG.as_of)
+    own = Catalog({"mine": dataclasses.replace(pro, id="mine", aliases=(), former={})}, {}, {}, CATALOG.as_of)
     assert own.find("nano-banana-pro") is None
     assert own.names == ("mine",)
     assert CATALOG.find("mine") is None
@@ -162,3 +163,32 @@ def test_documented_pixels() -> None:
     assert (pro.pixels["16:9"], pro.pixels["21:9"], pro.pixels["1:1"]) == ((1376, 768), (1584, 672), (1024, 1024))
     assert "1:8" in CATALOG.ratios
     assert "1:8" not in pro.ratios
+
+
+@pytest.mark.parametrize("name", CATALOG.protocols)
+def test_protocols_are_described_whole(name: str) -> None:
+    """Each wire format that the program speaks, and no other, with what it can carry."""
+    assert set(CATALOG.protocols) == set(PROTOCOLS)
+    protocol = CATALOG.protocols[name]
+    assert protocol.suffix.startswith("/")
+    assert protocol.auth in ("bearer", "x-goog-api-key", "key", "google")
+    assert set(protocol.sizes or ()) <= set(SIZES)
+    rules = protocol.references
+    assert (rules.most > 0) == (rules.bytes > 0) == bool(rules.types)
+    assert all(kind.startswith("image/") for kind in rules.types)
+
+
+@pytest.mark.parametrize("name", CATALOG.providers)
+def test_what_a_provider_calls_its_models_is_about_models_that_exist(name: str) -> None:
+    """Names, reference limits, seeds and tiers of service speak of models in the catalog."""
+    entry = CATALOG.providers[name]
+    for model in (*entry.wire_models, *entry.references, *(entry.seeds or ())):
+        assert model in CATALOG.models
+    for model, most in entry.references.items():
+        assert 0 < most <= CATALOG.models[model].references or model == "gemini-2.5-flash-image"
+    if entry.flex is not None:
+        assert 0 < entry.flex.factor < 1
+        assert set(entry.flex.models) <= set(entry.prices)
+    assert set(entry.other_protocols) <= set(PROTOCOLS)
+    assert all(url.startswith("https://") for url in entry.other_protocols.values())
+    assert entry.upload_url is None or entry.upload_url.startswith("https://")

@@ -108,7 +108,66 @@ def test_what_a_model_cannot_do_is_refused_before_sending() -> None:
     assert "no size 512" in (refusal(pro, size="512") or "")
     assert "no aspect ratio 1:8" in (refusal(pro, aspect_ratio="1:8") or "")
     assert "takes no seed" in (refusal(gpt, seed=1) or "")
-    assert "reference images" in (refusal(pro, references=("x",)) or "")
+    assert refusal(pro, references=("x",) * 14) is None
+    assert "takes at most 14 reference images" in (refusal(pro, references=("x",) * 15) or "")
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "wire"),
+    [
+        ("google", "nano-banana-pro", "gemini-3-pro-image"),
+        ("kie", "nano-banana-pro", "nano-banana-pro"),
+        ("kie", "nano-banana", "google/nano-banana"),
+        ("puter", "gemini-3-pro-image", "gemini-3-pro-image-preview"),
+        ("replicate", "flux-1.1-pro", "black-forest-labs/flux-1.1-pro"),
+        ("openrouter", "nano-banana-2.1", "google/gemini-nano-banana-2.1"),
+        ("fal", "nano-banana-2.1", "google/nano-banana-2.1"),
+        ("xai", "grok-imagine-image", "grok-imagine-image"),
+    ],
+)
+def test_each_provider_has_its_own_name_for_a_model(provider: str, model: str, wire: str) -> None:
+    """One name in the prompt file, the vendor's on the wire."""
+    assert offer(provider, model).wire_model == wire
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "most"),
+    [("google", "nano-banana-pro", 14), ("kie", "nano-banana-pro", 8), ("google", "nano-banana-2.1", 14),
+     ("replicate", "flux-1.1-pro", 0), ("xai", "grok-imagine-image", 0), ("openai", "gpt-image-2", 16)],
+)  # fmt: skip
+def test_references_are_what_model_format_and_provider_allow(provider: str, model: str, most: int) -> None:
+    """The least of the three counts."""
+    assert offer(provider, model).carries.references.most == most
+
+
+def test_a_format_without_words_for_it_refuses() -> None:
+    """A chat has no field for size, ratio or seed; a provider may take no seed for a model that has one."""
+    chat = offer("laozhang", "nano-banana-pro", protocol="openai-chat")
+    assert refusal(chat) is None
+    for asked in ({"size": "2K"}, {"aspect_ratio": "16:9"}, {"seed": 1}):
+        assert refusal(chat, **asked)
+    assert "takes no seed" in (refusal(offer("kie", "nano-banana-pro"), seed=1) or "")
+    assert refusal(offer("replicate", "flux-dev"), seed=1) is None
+
+
+def test_an_endpoint_of_ones_own_speaks_the_vendors_words() -> None:
+    """Whoever speaks kie's format knows kie's names, wherever it is; the user's own mapping comes first."""
+    assert offer("mine", "nano-banana-pro", protocol="kie", prices={"1K": 1}).wire_model == "nano-banana-pro"
+    mapped = offer("mine", "nano-banana-pro", protocol="kie", prices={"1K": 1}, models={"nano-banana-pro": "x"})
+    assert mapped.wire_model == "x"
+    assert offer("mine", "nano-banana-pro", protocol="another", prices={"1K": 1}).carries.references.most == 0
+
+
+def test_the_flex_tier_halves_the_price_and_covers_the_whole() -> None:
+    """What may be served at the usual tier all the same has to be in the budget."""
+    usual, flex = offer("google", "nano-banana-pro"), offer("google", "nano-banana-pro", flex=True)
+    assert usual.price_usd("4K") == 0.24
+    assert flex.price_usd("4K") == 0.12
+    assert flex.worst_price_usd("4K") == usual.worst_price_usd("4K")
+    with pytest.raises(ConfigError, match="flex for gemini-3-pro-image, not for gemini-nano-banana-2.1"):
+        offer("google", "nano-banana-2.1", flex=True)
+    with pytest.raises(ConfigError, match="flex for no model"):
+        offer("kie", "nano-banana-pro", flex=True)
 
 
 def test_an_unknown_price_is_not_free() -> None:

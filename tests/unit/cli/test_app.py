@@ -95,7 +95,7 @@ def test_a_reader_that_goes_away_is_no_failure(shell: Shell, arguments: str) -> 
 def test_help_lists_the_commands(shell: Shell) -> None:
     """Every command with its first sentence."""
     out = shell.run("--help").stdout
-    assert "run      Generate an image for every prompt" in out
+    assert "run        Generate an image for every prompt" in out
     assert "sandbox" in out
 
 

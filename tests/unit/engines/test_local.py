@@ -202,24 +202,33 @@ async def test_a_bug_is_loud(tmp_path: Path) -> None:
     assert caught.value.subgroup(ZeroDivisionError) is not None
 
 
-@pytest.mark.parametrize("hangs", [True, False])
-async def test_a_lane_that_hangs_takes_nobody_elses_workers(tmp_path: Path, hangs: bool) -> None:
-    """Rows pinned to a provider that does not answer stand first; the others are served meanwhile."""
+@dataclass
+class CountingSender:
+    """A provider that answers at once, and tells when it was asked often enough."""
+
+    wanted: int
+    requests: int = 0
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def send(self, _: Request) -> Response:
+        self.requests += 1
+        if self.requests == self.wanted:
+            self.reached.set()
+        return success()
+
+
+async def test_a_lane_that_hangs_takes_nobody_elses_workers(tmp_path: Path) -> None:
+    """Rows pinned to a provider that does not answer stand first; all others are served meanwhile."""
     jobs = [make_job(number, provider="slow" if number <= 20 else "good") for number in range(1, 41)]
     one = Bench(
         tmp_path, SystemClock(), {"slow": [success()], "good": [success()]}, jobs,
         limits={"slow": Limits(concurrency=2), "good": Limits(concurrency=2)},
     )  # fmt: skip
-    slow = GatedSender()
-    if not hangs:
-        slow.gate.set()
-    one.lanes[0].sender = slow
+    slow, good = GatedSender(), CountingSender(20)
+    one.lanes[0].sender, one.lanes[1].sender = slow, good
     work = asyncio.ensure_future(engine(one, workers=8).run(jobs))
-    if hangs:
-        for _ in range(2):
-            await slow.arrived.acquire()
-        while len(one.senders["good"].requests) < 12:  # the rest stands behind jobs that were put aside
-            await asyncio.sleep(0.001)
-        slow.gate.set()
+    await good.reached.wait()
+    assert len(slow.requests) == 2
+    slow.gate.set()
     await work
     assert images(tmp_path) == 40

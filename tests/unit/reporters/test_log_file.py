@@ -68,6 +68,7 @@ def test_control_characters_are_escaped(tmp_path: Path, text: str) -> None:
 def test_no_key_gets_into_a_line(tmp_path: Path) -> None:
     """Settings in a log line show stars where the key is, formatted in any way."""
     provider = settings("first", limits=Limits())
+    assert provider.api_key is not None
     secret = provider.api_key.reveal()
     found = lines(tmp_path / "run.log", Warned(f"{provider} {provider!r} {provider.api_key} {provider.api_key:}"))
     assert secret not in found[0]

@@ -164,7 +164,9 @@ CASES = [
 def test_every_fault_of_the_table_is_shown_here() -> None:
     """A new kind of fault needs a line in this file."""
     for dialect, shows in SHOWS.items():
-        assert set(shows) | WITHOUT_ANSWER == {kind for kind, fault in FAULTS.items() if dialect in fault.dialects and fault.stage in CREATION}
+        assert set(shows) | WITHOUT_ANSWER == {
+            kind for kind, fault in FAULTS.items() if dialect in fault.dialects and fault.stage in CREATION
+        }
 
 
 @pytest.mark.parametrize(("dialect", "kind"), CASES)

@@ -128,7 +128,16 @@ async def test_a_request_that_never_ends_is_no_request(cut: int) -> None:
         assert sandbox.totals()["images"] == 1
 
 
-@pytest.mark.parametrize(("status", "title"), [(502, b"502 Bad Gateway"), (200, b"Just a moment...")])
+@pytest.mark.parametrize(
+    ("status", "title"),
+    [
+        (502, b"502 Bad Gateway"),
+        (200, b"Just a moment..."),
+        (403, b"403 Forbidden"),
+        (404, b"404 Not Found"),
+        (500, b"500 Internal Server Error"),
+    ],
+)
 def test_pages_look_like_a_gateway_s(status: int, title: bytes) -> None:
     """HTML with a title, and a content type that says so."""
     answer = page(status)

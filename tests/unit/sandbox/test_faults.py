@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nanobatch.sandbox.faults import EVERY, FAULTS, GEMINI, OPENAI, Dice, Stage, Throw, table
+from nanobatch.sandbox.faults import CREATION, ENDS, FAULTS, GEMINI, KIE, LINK, OPENAI, POLL, Dice, Stage, Throw, table
 
 
 def test_what_is_billed_follows_from_the_stage() -> None:
@@ -69,6 +69,26 @@ def test_throws_are_even() -> None:
 def test_odds_lie_side_by_side(number: float, kind: str | None) -> None:
     """Each fault has its own part of the dice, the rest is success."""
     assert Throw(number, 0.0).pick({"503": 0.1, "500": 0.2}, GEMINI) == kind
+
+
+def test_each_kind_of_request_has_odds_of_its_own() -> None:
+    """A poll meets faults of polls alone, a download those of downloads, an order all others."""
+    odds = {"poll500": 0.5, "503": 0.5, "download403": 0.5}
+    low, high = Throw(0.4, 0.0), Throw(0.6, 0.0)
+    assert (low.pick(odds, KIE), low.pick(odds, KIE, POLL), low.pick(odds, None, LINK)) == (
+        "503",
+        "poll500",
+        "download403",
+    )
+    assert [high.pick(odds, KIE, stages) for stages in (CREATION, POLL, LINK)] == [None, None, None]
+    assert low.pick(odds, OPENAI, POLL) is None
+
+
+def test_every_fault_belongs_to_one_kind_of_request() -> None:
+    """None is left out, none is thrown for twice."""
+    for stage in Stage:
+        assert sum(stage in stages for stages in (CREATION, POLL, LINK)) == 1
+    assert {FAULTS[kind].billed for kind in ENDS} == {False}
 
 
 def test_certain_and_impossible_faults() -> None:

@@ -28,7 +28,7 @@ def test_a_count_is_a_whole_number_of_at_least_one(name: str, value: Any) -> Non
     assert getattr(Plan().changed({name: 1}), name) == 1
 
 
-@pytest.mark.parametrize("name", ["retry_after", "window", "drip"])
+@pytest.mark.parametrize("name", ["retry_after", "window", "drip", "link_seconds"])
 @pytest.mark.parametrize("value", [-0.1, math.nan, math.inf, "1", True])
 def test_seconds_are_finite_and_not_negative(name: str, value: Any) -> None:
     """A time that nobody can wait is refused."""
@@ -109,6 +109,18 @@ def test_odds_of_exactly_one_are_fine() -> None:
     """Rounding does not make three thirds too many."""
     Plan(faults={"503": 0.1, "500": 0.2, "429": 0.7})
     Plan(faults=dict.fromkeys(["500", "503", "429"], 1 / 3))
+
+
+def test_odds_of_orders_polls_and_downloads_are_apart() -> None:
+    """Each kind of request has a throw of its own, so that one cannot take from another's odds."""
+    Plan(faults={"500": 1, "poll500": 0.6, "pollreset": 0.4, "download403": 1})
+    for odds in (
+        {"poll500": 0.6, "poll429": 0.6},
+        {"download403": 0.6, "download500": 0.6},
+        {"500": 0.6, "taskfail": 0.6},
+    ):
+        with pytest.raises(PlanError, match="together are at most 1, not 1.2"):
+            Plan(faults=odds)
 
 
 def test_a_change_replaces_only_what_it_names() -> None:

@@ -150,6 +150,51 @@ async def test_links_lead_to_the_image_until_they_expire() -> None:
         assert sandbox.totals()["images"] == 1
 
 
+async def test_links_expire_where_the_plan_says_so() -> None:
+    """Those that were made before a change of the plan keep their time."""
+    body = {"model": "url-x", "prompt": "a cat", "size": "64x64"}
+    links, found = [], []
+    async with running() as (sandbox, session):
+        for seconds in (None, 0.0, 60.0):
+            sandbox.change({"link_seconds": seconds})
+            async with session.post(
+                "/v1/images/generations", json=body | {"prompt": f"{seconds}"}, headers=BEARER
+            ) as answer:
+                links.append((await answer.json())["data"][0]["url"])
+        for link in links:
+            async with session.get(link) as answer:
+                found.append((answer.status, answer.content_type))
+        totals = sandbox.totals()
+    assert found == [(200, "image/png"), (404, "text/html"), (200, "image/png")]
+    assert (totals["downloads"], totals["images"]) == (3, 3)
+
+
+@pytest.mark.parametrize(("fault", "status"), [("download403", 403), ("download500", 500)])
+async def test_downloads_go_wrong_after_every_format(fault: str, status: int) -> None:
+    """Also after those without tasks; a later download finds the image."""
+    async with running(faults={fault: 1.0}) as (sandbox, session):
+        body = {"model": "url-x", "prompt": "a cat", "size": "64x64"}
+        async with session.post("/v1/images/generations", json=body, headers=BEARER) as answer:
+            link = (await answer.json())["data"][0]["url"]
+        async with session.get(link) as answer:
+            assert (answer.status, answer.content_type) == (status, "text/html")
+        sandbox.change({"faults": {}})
+        async with session.get(link) as answer:
+            assert answer.status == 200
+        assert sandbox.totals()["faults"] == {fault: 1}
+
+
+async def test_free_calls_tell_whether_a_key_is_good() -> None:
+    """They are neither limited nor billed nor requests."""
+    async with running(rpm=1) as (sandbox, session):
+        for path in ("/kie/api/v1/chat/credit", "/replicate/account", "/xai/v1/models"):
+            for _ in range(2):
+                async with session.get(path, headers=BEARER) as answer:
+                    assert answer.status == 200
+        totals = sandbox.totals()
+    assert (totals["requests"], totals["images"], totals["violations"]) == (0, 0, {})
+
+
 async def test_a_request_may_be_large() -> None:
     """References of several megabytes pass."""
     part = {"inlineData": {"mimeType": "image/png", "data": "iVBORw0KGgoA" + "A" * 8_000_000}}

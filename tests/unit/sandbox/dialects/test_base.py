@@ -7,7 +7,8 @@ import json
 
 import pytest
 
-from nanobatch.sandbox.dialects.base import Answer, Asked, MalformedError, parsed, tokens
+from nanobatch.sandbox.dialects.base import Answer, Asked, MalformedError, Order, Task, parsed, tokens
+from nanobatch.sandbox.images import Drawing
 
 
 @pytest.mark.parametrize(
@@ -53,3 +54,16 @@ def test_bytes_inside_an_answer_become_base64() -> None:
 def test_tokens_are_estimated(text: str, count: int) -> None:
     """Four characters each, and never none."""
     assert tokens(text) == count
+
+
+@pytest.mark.parametrize(
+    ("now", "progress"), [(5.0, 0.0), (10.0, 0.0), (12.5, 0.25), (19.0, 0.9), (20.0, 1.0), (1e9, 1.0)]
+)
+def test_a_task_s_progress_is_a_share_of_its_time(now: float, progress: float) -> None:
+    """Never below 0, where a clock was set back, and 1 only when it has ended."""
+    assert Task("t", Order("m", Drawing("a cat", 8, 8)), 10.0, 20.0).progress(now) == pytest.approx(progress)
+
+
+def test_a_task_without_latency_has_ended_when_it_begins() -> None:
+    """Nothing is divided by no time."""
+    assert Task("t", Order("m", Drawing("a cat", 8, 8)), 10.0, 10.0).progress(10.0) == 1.0

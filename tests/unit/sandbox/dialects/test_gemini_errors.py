@@ -150,7 +150,9 @@ def test_answers_without_an_image() -> None:
 
 def test_gemini_has_words_for_every_fault_without_an_image() -> None:
     """No kind of the table ends in a crash of the sandbox; an unknown one does, loudly."""
-    kinds = [kind for kind, fault in FAULTS.items() if GEMINI in fault.dialects and fault.stage in (Stage.DOOR, Stage.LATE)]
+    kinds = [
+        kind for kind, fault in FAULTS.items() if GEMINI in fault.dialects and fault.stage in (Stage.DOOR, Stage.LATE)
+    ]
     assert {FAULTS[kind].stage for kind in kinds} == {Stage.DOOR, Stage.LATE}
     for kind in set(kinds) - SERVER_S_OWN:
         assert errors.failed(ORDER, kind, 1.0).encoded()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import contextlib
+import hashlib
 from typing import Any
 
 import pytest

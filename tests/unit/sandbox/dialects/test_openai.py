@@ -155,7 +155,9 @@ def test_answers_without_an_image() -> None:
 
 def test_openai_has_words_for_every_fault_without_an_image() -> None:
     """No kind of the table ends in a crash of the sandbox; an unknown one does, loudly."""
-    kinds = {kind for kind, fault in FAULTS.items() if OPENAI in fault.dialects and fault.stage in (Stage.DOOR, Stage.LATE)}
+    kinds = {
+        kind for kind, fault in FAULTS.items() if OPENAI in fault.dialects and fault.stage in (Stage.DOOR, Stage.LATE)
+    }
     assert len(kinds) > 10
     for kind in kinds - SERVER_S_OWN:
         assert openai.failed(order(), kind, 1.0).encoded()

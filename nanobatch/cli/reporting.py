@@ -1,0 +1,24 @@
+"""Writes what a command found to standard output: JSON for programs, or what a person reads."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rich.console import Console
+
+
+def answer(found: Mapping[str, Any], *, as_json: bool, render: Callable[[Any], Any]) -> None:
+    """Write a finding. JSON goes out as it is; for people `render` makes something that rich can draw.
+
+    Raises:
+        BrokenPipeError: The reader has seen enough.
+    """
+    if as_json:
+        shown = {key: value for key, value in found.items() if key != "detailed"}
+        sys.stdout.write(json.dumps(shown, indent=2, ensure_ascii=False) + "\n")
+        return
+    console = Console(markup=False, highlight=False, soft_wrap=not sys.stdout.isatty())
+    console.print(render(found))
