@@ -17,7 +17,7 @@ ASSUMED_LATENCY_SECONDS = 20.0  # where the catalog has no typical answer time f
 _MINUTE = 60.0
 
 
-def estimate(
+def estimate(  # noqa: PLR0913 - one argument for each source of facts
     jobs: Iterable[Job],
     sellers: Sequence[Seller],
     *,
@@ -27,20 +27,23 @@ def estimate(
     skipped: int,
     sandbox: bool,
     warnings: Sequence[str],
+    strategy: str = "priority",
 ) -> Mapping[str, Any]:
-    """Plan every job with the first provider that can draw it.
+    """Plan every job with the provider that the strategy gives it to while all of them work.
 
     Returns:
         What `--dry-run` shows; money in USD, durations in seconds.
     """
     total = finished = 0
     wanted: Counter[tuple[str, str, str | None]] = Counter()  # provider, model, size
+    busy: dict[str, float] = {}  # seconds of work that each provider has been given
     for job in jobs:
         total += 1
         if fingerprint(job.id) in done:
             finished += 1
             continue
-        seller = next(one for one in sellers if job.prompt.provider in (None, one.name) and not one.refuses(job.params))
+        able = [one for one in sellers if job.prompt.provider in (None, one.name) and not one.refuses(job.params)]
+        seller = _chosen(able, job, strategy, busy)
         wanted[seller.name, job.params.model, job.params.size] += 1
     by_name = {seller.name: seller for seller in sellers}
     parts = [(by_name[name], by_name[name].offer(model), size, n) for (name, model, size), n in wanted.items()]
@@ -53,6 +56,7 @@ def estimate(
         "to_send": total - finished,
         "skipped_rows": skipped,
         "sandbox": sandbox,
+        "strategy": strategy,
         "providers": [_provider(found) for found in _by_offer(parts)],
         "sizes": {size or "default": sum(n for *_, s, n in parts if s == size) for size in {s for *_, s, _ in parts}},
         "cost_usd": {
@@ -64,6 +68,28 @@ def estimate(
         "bound_by": bound_by,
         "warnings": list(warnings),
     }
+
+
+def _chosen(able: Sequence[Seller], job: Job, strategy: str, busy: dict[str, float]) -> Seller:
+    """Return who gets a job: the first, the cheapest, or whoever is done with it first."""
+    model, size = job.params.model, job.params.size
+    match strategy:
+        case "cheapest":
+            return min(able, key=lambda seller: seller.offer(model).price_usd(size) or 0.0)
+        case "fastest":
+            seller = min(able, key=lambda one: busy.get(one.name, 0.0) + _seconds_each(one, model, size))
+            busy[seller.name] = busy.get(seller.name, 0.0) + _seconds_each(seller, model, size)
+            return seller
+        case _:
+            return able[0]
+
+
+def _seconds_each(seller: Seller, model: str, size: str | None) -> float:
+    """Return the seconds of a provider that one image takes when all its slots and its quota are used."""
+    limits = seller.settings.limits
+    latency = seller.offer(model).latency_seconds(size) or ASSUMED_LATENCY_SECONDS
+    rates = [_MINUTE / limit for limit in (limits.rpm, limits.ipm) if limit is not None]
+    return max([latency / limits.concurrency, *rates])
 
 
 _Part = tuple[Seller, Offer, str | None, int]

@@ -174,6 +174,7 @@ def dry_run(prepared: Prepared) -> Mapping[str, Any]:
         skipped=prepared.plan.skipped_count,
         sandbox=prepared.settings.sandbox,
         warnings=prepared.warnings,
+        strategy=prepared.settings.run.strategy,
     )
 
 

@@ -24,6 +24,7 @@ KEYS = [
     "to_send",
     "skipped_rows",
     "sandbox",
+    "strategy",
     "providers",
     "sizes",
     "cost_usd",
@@ -173,3 +174,19 @@ def test_each_model_of_a_provider_has_a_row_with_its_own_price() -> None:
 def test_no_key_is_in_the_plan() -> None:
     """The plan shows limits and prices, and nothing secret."""
     assert "secret-of" not in str(plan(jobs(1), seller()))
+
+
+def test_the_plan_follows_the_strategy() -> None:
+    """The cheapest gets everything it can draw; the fastest share the work by what their quotas allow."""
+    dear = seller("dear", prices={"1K": 0.2}, limits=Limits(rpm=100, concurrency=100))
+    cheap = seller("cheap", prices={"1K": 0.1}, limits=Limits(rpm=50, concurrency=100))
+    wanted = jobs(300)
+
+    def images(strategy: str) -> dict[str, int]:
+        found = plan(wanted, dear, cheap, strategy=strategy)
+        assert found["strategy"] == strategy
+        return {row["name"]: row["images"] for row in found["providers"]}
+
+    assert images("priority") == {"dear": 300}
+    assert images("cheapest") == {"cheap": 300}
+    assert images("fastest") == {"dear": 200, "cheap": 100}
