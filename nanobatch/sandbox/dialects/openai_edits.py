@@ -5,13 +5,12 @@ Format: https://platform.openai.com/docs/api-reference/images/createEdit. The JS
 
 from __future__ import annotations
 
-import email.parser
-import email.policy
 from collections.abc import Mapping
 from typing import Any
 
 from nanobatch.sandbox.dialects import openai, openai_request
 from nanobatch.sandbox.dialects.base import Answer, Asked, MalformedError, Order, parsed
+from nanobatch.sandbox.dialects.forms import is_form, parts
 from nanobatch.sandbox.dialects.inline import UnreadableError, digest_of, digest_of_uri
 from nanobatch.sandbox.dialects.openai_request import InvalidError
 
@@ -32,7 +31,7 @@ def read(asked: Asked) -> Order | Answer:
     if refused is not None:
         return refused
     try:
-        fields, references = _multipart(asked) if "multipart" in asked.headers.get("Content-Type", "") else _json(asked)
+        fields, references = _multipart(asked) if is_form(asked) else _json(asked)
         _check_count(references)
         return openai_request.read(fields, int(asked.time), tuple(references))
     except MalformedError:
@@ -52,25 +51,16 @@ def _check_count(references: list[str]) -> None:
 
 def _multipart(asked: Asked) -> tuple[dict[str, Any], list[str]]:
     """Read the parts of a form: fields as they would stand in JSON, and the images' hashes in their order."""
-    head = f"Content-Type: {asked.headers['Content-Type']}\r\n\r\n".encode()
-    message = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + asked.body)
-    if not message.is_multipart():
-        raise MalformedError("no parts")
     fields: dict[str, Any] = {}
     references: list[str] = []
-    for part in message.iter_parts():
-        name = part.get_param("name", header="content-disposition")
-        data = part.get_payload(decode=True)
-        if not isinstance(name, str) or not isinstance(data, bytes):
-            raise MalformedError("a part without a name")
-        if name in ("image", "image[]"):
-            if part.get_content_type() not in _TYPES:
-                message_ = f"Unsupported mimetype ('{part.get_content_type()}')."
-                raise InvalidError(message_, "image", "unsupported_file_mimetype")
-            references.append(digest_of(data, part.get_content_type()))
-        elif name != "mask":
-            text = data.decode()
-            fields[name] = int(text) if name in _NUMBERS and text.isdigit() else _FLAGS.get(text, text)
+    for part in parts(asked):
+        if part.name in ("image", "image[]"):
+            if part.mime not in _TYPES:
+                raise InvalidError(f"Unsupported mimetype ('{part.mime}').", "image", "unsupported_file_mimetype")
+            references.append(digest_of(part.data, part.mime))
+        elif part.name != "mask":
+            text = part.text
+            fields[part.name] = int(text) if part.name in _NUMBERS and text.isdigit() else _FLAGS.get(text, text)
     return fields, references
 
 
