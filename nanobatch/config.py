@@ -29,6 +29,7 @@ def load_settings(
     cwd: Path,
     user_folder: Path,
     sandbox_url: str | None = None,
+    without_keys: bool = False,
 ) -> Settings:
     """Find, merge and check everything the user said.
 
@@ -38,6 +39,7 @@ def load_settings(
         environ: The environment: `NANOBATCH_...`, keys, and what `${VAR}` refers to.
         cwd: The working folder.
         user_folder: The user's own config folder; `config.yaml` in it is read.
+        without_keys: Where no provider has a key, take all of them: for plans that send nothing.
         sandbox_url: When given, every provider is replaced by its double at this address, and no key is needed.
 
     Raises:
@@ -53,7 +55,7 @@ def load_settings(
     values = {section: _section(sources, section, origins) for section in SECTIONS}
     values["output"].pop("gallery", None)
     catalog = load_catalog()
-    selection = Selection(sources, catalog, sandbox_url)
+    selection = Selection(sources, catalog, sandbox_url, without_keys=without_keys)
     return Settings(
         defaults=Defaults(**values["defaults"]),
         run=RunSettings(**values["run"]),

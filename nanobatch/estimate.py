@@ -28,6 +28,7 @@ def estimate(  # noqa: PLR0913 - one argument for each source of facts
     sandbox: bool,
     warnings: Sequence[str],
     strategy: str = "priority",
+    latency_seconds: float | None = None,
 ) -> Mapping[str, Any]:
     """Plan every job with the provider that the strategy gives it to while all of them work.
 
@@ -47,7 +48,7 @@ def estimate(  # noqa: PLR0913 - one argument for each source of facts
         wanted[seller.name, job.params.model, job.params.size] += 1
     by_name = {seller.name: seller for seller in sellers}
     parts = [(by_name[name], by_name[name].offer(model), size, n) for (name, model, size), n in wanted.items()]
-    seconds, bound_by = _duration(parts)
+    seconds, bound_by = _duration(parts, latency_seconds)
     return {
         "inputs": list(inputs),
         "output": output,
@@ -119,6 +120,7 @@ def _provider(parts: Sequence[_Part]) -> dict[str, Any]:
         "images": sum(n for *_, n in parts),
         "limits": asdict(seller.settings.limits),
         "price_usd": {size or "default": offer.price_usd(size) for _, offer, size, _ in parts},
+        "cost_usd": _money(sum(_expected(offer, size) * n for _, offer, size, n in parts)),
     }
 
 
@@ -127,16 +129,22 @@ def _expected(offer: Offer, size: str | None) -> float:
     return ((offer.price_usd(size) or 0.0) + (offer.worst_price_usd(size) or 0.0)) / 2
 
 
-def _duration(parts: Sequence[_Part]) -> tuple[float, str]:
+def _duration(parts: Sequence[_Part], latency_seconds: float | None) -> tuple[float, str]:
     """Return the seconds of the slowest provider, and what bounds it."""
-    bounds = [bound for seller, found in _by_seller(parts) for bound in _bounds(seller.settings.limits, found)]
+    bounds = [
+        bound
+        for seller, found in _by_seller(parts)
+        for bound in _bounds(seller.settings.limits, found, latency_seconds)
+    ]
     return max(bounds, key=lambda bound: bound[0], default=(0.0, "nothing"))
 
 
-def _bounds(limits: Limits, parts: Sequence[_Part]) -> list[tuple[float, str]]:
+def _bounds(limits: Limits, parts: Sequence[_Part], latency_seconds: float | None) -> list[tuple[float, str]]:
     images = sum(n for *_, n in parts)
-    work = sum((offer.latency_seconds(size) or ASSUMED_LATENCY_SECONDS) * n for _, offer, size, n in parts)
-    longest = max(offer.latency_seconds(size) or ASSUMED_LATENCY_SECONDS for _, offer, size, _ in parts)
+    each = [
+        (latency_seconds or offer.latency_seconds(size) or ASSUMED_LATENCY_SECONDS, n) for _, offer, size, n in parts
+    ]
+    work, longest = sum(seconds * n for seconds, n in each), max(seconds for seconds, _ in each)
     found = [(max(longest, work / limits.concurrency), "concurrency")]
     for name, limit in (("rpm", limits.rpm), ("ipm", limits.ipm)):
         if limit is not None:

@@ -21,7 +21,11 @@ _KEYLESS = ("google", "none")
 class Selection:
     """Which providers take part, and with what."""
 
-    def __init__(self, sources: Sources, catalog: Catalog, sandbox_url: str | None) -> None:
+    def __init__(
+        self, sources: Sources, catalog: Catalog, sandbox_url: str | None, *, without_keys: bool = False
+    ) -> None:
+        self._without_keys = without_keys
+        self._pretends = False
         self._sources = sources
         self._catalog = catalog
         self._sandbox_url = sandbox_url
@@ -37,8 +41,12 @@ class Selection:
             if name not in known:
                 raise ConfigError(f"--provider: unknown provider {name!r}{nearest(name, known)}")
         names = list(dict.fromkeys(named or listed or self._unlisted()))
-        found = [self._provider(name, must=name in named) for name in names]
+        found = [self._provider(name, must=name in named and not self._without_keys) for name in names]
         chosen = [provider for provider in found if provider is not None]
+        if not chosen and self._without_keys:
+            self._pretends = True  # nothing will be sent, so all of them are as good
+            self.warnings.clear()
+            chosen = [provider for name in names if (provider := self._provider(name, must=True)) is not None]
         if not chosen:
             raise NoProvider(
                 f"no provider has a key. Set one of {', '.join(self._variables(names))}, "
@@ -177,7 +185,7 @@ class Selection:
                     place, value = variable, self._sources.environ[variable]
                     break
         if not value.strip():
-            return None
+            return Secret("none-yet") if self._pretends else None
         try:
             return Secret(value)
         except ConfigError as error:

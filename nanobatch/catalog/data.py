@@ -82,8 +82,8 @@ class Protocol:
 
 
 @dataclass(frozen=True, slots=True)
-class Flex:
-    """A cheaper tier of service that may take longer."""
+class Discount:
+    """A cheaper way to the same images that may take longer: the flex tier, or a batch."""
 
     factor: float  # times the price
     models: tuple[str, ...]
@@ -112,7 +112,8 @@ class ProviderEntry:
     seeds: tuple[str, ...] | None = None  # the models that take a seed here; None: all that take one
     other_protocols: Mapping[str, str] = field(default_factory=dict)  # protocol -> base_url
     upload_url: str | None = None
-    flex: Flex | None = None
+    flex: Discount | None = None
+    batch: Discount | None = None
     listed_only: bool = False  # used only where the configuration or --provider names it
 
 
@@ -202,9 +203,14 @@ def _provider(name: str, entry: Mapping[str, Any]) -> ProviderEntry:
         seeds=tuple(entry["seeds"]) if "seeds" in entry else None,
         other_protocols=entry.get("other_protocols", {}),
         upload_url=entry.get("upload_url"),
-        flex=Flex(prices["flex"]["factor"], tuple(prices["flex"]["models"])) if "flex" in prices else None,
+        flex=_discount(prices.get("flex")),
+        batch=_discount(prices.get("batch")),
         listed_only=entry.get("listed_only", False),
     )
+
+
+def _discount(entry: Mapping[str, Any] | None) -> Discount | None:
+    return Discount(entry["factor"], tuple(entry["models"])) if entry else None
 
 
 def _protocol(name: str, entry: Mapping[str, Any]) -> Protocol:

@@ -12,6 +12,7 @@ import typer
 
 from nanobatch import __version__
 from nanobatch.cli.doctor import doctor
+from nanobatch.cli.estimate_cost import estimate_cost
 from nanobatch.cli.providers import providers
 from nanobatch.cli.run import run
 from nanobatch.cli.sandbox import sandbox
@@ -29,6 +30,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(run)
+app.command(name="estimate-cost")(estimate_cost)
 app.command(name="providers")(providers)
 app.command()(doctor)
 app.command()(sandbox)

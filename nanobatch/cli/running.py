@@ -117,7 +117,9 @@ def settings_or_none(config_path: str | None) -> Settings | None:
         return None
 
 
-def load_from_surroundings(flags: Mapping[str, Any], config_path: str | None, sandbox_url: str | None) -> Settings:
+def load_from_surroundings(
+    flags: Mapping[str, Any], config_path: str | None, sandbox_url: str | None, *, without_keys: bool = False
+) -> Settings:
     """Load the settings from flags, environment and files, as they are here.
 
     Raises:
@@ -132,6 +134,7 @@ def load_from_surroundings(flags: Mapping[str, Any], config_path: str | None, sa
         cwd=Path(),
         user_folder=Path(folder) / "nanobatch",
         sandbox_url=sandbox_url,
+        without_keys=without_keys,
     )
 
 

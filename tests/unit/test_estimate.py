@@ -58,7 +58,7 @@ def test_the_keys_are_a_promise() -> None:
     """Scripts read the plan by these names."""
     found = plan(jobs(1), seller(), skipped=2, warnings=["w"])
     assert list(found) == KEYS
-    assert list(found["providers"][0]) == ["name", "model", "wire_model", "images", "limits", "price_usd"]
+    assert list(found["providers"][0]) == ["name", "model", "wire_model", "images", "limits", "price_usd", "cost_usd"]
     assert list(found["cost_usd"]) == ["low", "expected", "high"]
     assert (found["inputs"], found["output"], found["skipped_rows"], found["warnings"]) == (["p.csv"], "out", 2, ["w"])
 

@@ -95,8 +95,9 @@ def test_a_reader_that_goes_away_is_no_failure(shell: Shell, arguments: str) -> 
 def test_help_lists_the_commands(shell: Shell) -> None:
     """Every command with its first sentence."""
     out = shell.run("--help").stdout
-    assert "run        Generate an image for every prompt" in out
-    assert "sandbox" in out
+    lines = {line.split()[0]: " ".join(line.split()[1:]) for line in out.partition("Commands:")[2].splitlines() if line}
+    assert list(lines) == ["run", "estimate-cost", "providers", "doctor", "sandbox"]
+    assert lines["run"].startswith("Generate an image for every prompt")
 
 
 def test_an_unknown_command_is_a_usage_error(shell: Shell) -> None:

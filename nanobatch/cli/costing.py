@@ -1,0 +1,201 @@
+"""What `nanobatch estimate-cost` does once its options are read."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.table import Table
+
+from nanobatch.catalog import Catalog, load_catalog
+from nanobatch.catalog.tables import NEWEST, PriceTable, price_table
+from nanobatch.cli.reporting import answer
+from nanobatch.cli.running import complain, load_from_surroundings
+from nanobatch.clock import SystemClock
+from nanobatch.costs import Question, Wanted, as_settings, compare
+from nanobatch.errors import ConfigError, InputError, NanobatchError
+from nanobatch.estimate import estimate
+from nanobatch.manifest import peek
+from nanobatch.model import Job, Origin, Params, Prompt
+from nanobatch.planning import job_id
+from nanobatch.preparation import Request, prepare
+from nanobatch.routing import Seller, why_not
+from nanobatch.settings import Settings
+
+OLD_DAYS = 90
+DEFAULT_SIZE = "1K"
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What the command line asks."""
+
+    prompts: tuple[str, ...]
+    count: int | None
+    flags: Mapping[str, Any]
+    config: str | None
+    prices: str
+    tiers: tuple[str, ...]
+    baseline: str | None
+    latency_seconds: float | None
+    per: str | None
+    as_json: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """The images in question: how many of each kind, and as jobs."""
+
+    wanted: Sequence[Wanted]
+    jobs: Iterable[Job]
+    done: set[int]
+
+
+def perform(ask: Ask) -> int:
+    """Compute, show, and return the exit code."""
+    try:
+        found = _found(ask)
+    except NanobatchError as error:
+        complain(error)
+        return error.exit_code
+    answer(found, as_json=ask.as_json, render=render)
+    return 0
+
+
+def _found(ask: Ask) -> dict[str, Any]:
+    if bool(ask.prompts) == (ask.count is not None):
+        raise ConfigError("name prompt files, or say how many images with --count")
+    catalog = load_catalog()
+    table = price_table(ask.prices, catalog)
+    _warn_of_age(table)
+    settings = load_from_surroundings(ask.flags, ask.config, None, without_keys=True)
+    work = _files(ask, settings) if ask.prompts else _count(ask, settings)
+    question = Question(
+        work.wanted, _tiers(ask.tiers), baseline=ask.baseline, latency_seconds=ask.latency_seconds, per=ask.per
+    )
+    rows = compare(question, table, catalog)
+    return {
+        "images": sum(wanted.images for wanted in work.wanted),
+        "prices": table.name,
+        "currency": "USD",
+        "providers": rows,
+        "plan": _plan(ask, work, settings, table, question, catalog),
+    }
+
+
+def _warn_of_age(table: PriceTable) -> None:
+    today = dt.datetime.fromtimestamp(SystemClock().wall(), dt.UTC).date()
+    if (days := (today - table.as_of).days) > OLD_DAYS:
+        sys.stderr.write(f"nanobatch: the prices of {table.name} are {days} days old\n")
+
+
+def _tiers(pairs: Iterable[str]) -> dict[str, str]:
+    found = {}
+    for pair in pairs:
+        name, equals, tier = pair.partition("=")
+        if not equals or not name or not tier:
+            raise ConfigError(f"--tier is written PROVIDER=TIER, such as google=2, not {pair!r}")
+        found[name] = {"free": "0"}.get(tier.lower(), tier)
+    return found
+
+
+def _count(ask: Ask, settings: Settings) -> Work:
+    """Take one job so many times."""
+    assert ask.count is not None
+    defaults = settings.defaults
+    size = defaults.size or DEFAULT_SIZE
+    params = Params(defaults.model, size, defaults.aspect_ratio, None)
+    prompt = Prompt(1, "an image", Origin("--count", 1), id="1", name="1")
+    job = Job(job_id("an image", params, 0), 0, "images/1", prompt, params)
+    return Work((Wanted(defaults.model, size, ask.count),), itertools.repeat(job, ask.count), set())
+
+
+def _files(ask: Ask, settings: Settings) -> Work:
+    """Read the prompt files as a run would."""
+    prepared = prepare(Request(ask.prompts), settings, stdin=sys.stdin.buffer)
+    try:
+        kinds: Counter[tuple[str, str]] = Counter()
+        for job in prepared.planner.jobs():
+            kinds[job.params.model, job.params.size or DEFAULT_SIZE] += 1
+        done = peek(prepared.root) if prepared.root.exists() else set()
+    finally:
+        prepared.references.close()
+    wanted = [Wanted(model, size, images) for (model, size), images in kinds.items()]
+    return Work(wanted, prepared.planner.jobs(), done)
+
+
+def _plan(
+    ask: Ask, work: Work, settings: Settings, table: PriceTable, question: Question, catalog: Catalog
+) -> dict[str, Any]:
+    """Plan with the providers of the configuration, at the prices of the table."""
+    if ask.prices != NEWEST or ask.tiers:
+        settings = as_settings(settings, table, question, catalog)
+    sellers = [Seller(provider, catalog) for provider in settings.providers]
+    for wanted in work.wanted:
+        reason = why_not(sellers, Params(wanted.model, wanted.size, None, None))
+        if reason is not None:
+            raise InputError(f"nobody in this plan sells {wanted.model} at {wanted.size}: {reason}")
+    found = estimate(
+        work.jobs, sellers, done=work.done, inputs=ask.prompts, output="", skipped=0, sandbox=False, warnings=(),
+        strategy=settings.run.strategy, latency_seconds=ask.latency_seconds,
+    )  # fmt: skip
+    return {
+        "strategy": found["strategy"],
+        "allocations": [
+            {"provider": row["name"], "lane": "sync", "images": row["images"], "cost_usd": row["cost_usd"]}
+            for row in found["providers"]
+        ],
+        "cost_usd": found["cost_usd"],
+        "duration_seconds": found["duration_seconds"],
+        "bound_by": found["bound_by"],
+        "already_done": found["already_done"],
+        "cached": 0,
+    }
+
+
+def render(found: Mapping[str, Any]) -> Table:
+    """Draw the providers side by side, then the plan."""
+    is_periodic = any(row["yearly_usd"] is not None for row in found["providers"])
+    table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left", caption_justify="left")
+    table.title = f"{found['images']:,} images, prices: {found['prices']}, USD"
+    for title in ("provider", "size", "each", "total", "as a batch", "time", "bound by"):
+        table.add_column(title, justify="left" if title in ("provider", "bound by") else "right")
+    for title in ("a month", "a year", "saved a year") if is_periodic else ():
+        table.add_column(title, justify="right")
+    for row in found["providers"]:
+        if row["price_usd"] is None:  # it is in the data; a person needs no line to know that there is nothing
+            continue
+        cells = [
+            row["provider"], row["size"], _usd(row["price_usd"], 4), _usd(row["cost_usd"]), _usd(row["batch_cost_usd"]),
+            _time(row["duration_seconds"]), row["bound_by"] or "–",
+        ]  # fmt: skip
+        if is_periodic:
+            cells += [_usd(row["monthly_usd"]), _usd(row["yearly_usd"]), _usd(row["yearly_saving_usd"])]
+        table.add_row(*cells)
+    plan = found["plan"]
+    shares = ", ".join(f"{part['images']:,} at {part['provider']}" for part in plan["allocations"]) or "nothing to do"
+    low, expected, high = (_usd(plan["cost_usd"][key]) for key in ("low", "expected", "high"))
+    table.caption = (
+        f"The plan ({plan['strategy']}): {shares}; {expected} expected, {low} to {high}; "
+        f"{_time(plan['duration_seconds'])}"
+        + (f"; {plan['already_done']:,} are there already" if plan["already_done"] else "")
+    )
+    return table
+
+
+def _usd(amount: float | None, digits: int = 2) -> str:
+    return "–" if amount is None else f"{amount:,.{digits}f}"
+
+
+def _time(seconds: float | None) -> str:
+    if seconds is None:
+        return "–"
+    for unit, length in (("d", 86_400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.0f} s"

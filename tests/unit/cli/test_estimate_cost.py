@@ -1,0 +1,94 @@
+"""`nanobatch estimate-cost`, from outside."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.tiny_server import Shell
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    return Shell(tmp_path / "work")
+
+
+def found(shell: Shell, *arguments: str) -> Any:
+    done = shell.run("estimate-cost", *arguments, "-O", "json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_number_of_images_needs_no_file_and_no_key(shell: Shell) -> None:
+    """The rows of every provider, and a plan as if all keys were there."""
+    answer = found(shell, "--count", "10000", "--size", "2K")
+    assert (answer["images"], answer["prices"], answer["currency"]) == (10_000, "newest", "USD")
+    assert list(answer["providers"][0]) == [
+        "provider", "model", "size", "images", "price_usd", "cost_usd", "batch_cost_usd", "duration_seconds", "bound_by",
+        "monthly_usd", "yearly_usd", "yearly_saving_usd", "note",
+    ]  # fmt: skip
+    assert [row["provider"] for row in answer["providers"]][:4] == ["google", "laozhang", "kie", "apiyi"]
+    plan = answer["plan"]
+    assert plan["allocations"] == [{"provider": "google", "lane": "sync", "images": 10_000, "cost_usd": 1507.5}]
+    assert (plan["cost_usd"]["low"], plan["already_done"], plan["cached"]) == (1340, 0, 0)
+
+
+def test_the_plan_is_that_of_the_configuration(shell: Shell) -> None:
+    """Who has a key, in the user's order, by the user's strategy and tiers."""
+    shell.env |= {"GEMINI_API_KEY": "k", "KIE_API_KEY": "k"}
+    assert found(shell, "--count", "10")["plan"]["allocations"][0]["provider"] == "google"
+    assert found(shell, "--count", "10", "--strategy", "cheapest")["plan"]["allocations"][0]["provider"] == "kie"
+    old = found(shell, "--count", "10000", "--prices", "2025-12", "--tier", "google=3", "--latency", "1")
+    assert old["plan"]["cost_usd"] == {"low": 390, "expected": 390, "high": 390}
+    assert old["providers"][0]["duration_seconds"] == 400
+
+
+def test_files_are_read_as_a_run_would(shell: Shell) -> None:
+    """Sizes of rows, variants, and what is there already."""
+    shell.write("p.csv", "prompt,size,n\nfox,1K,\nowl,2K,2\n")
+    answer = found(shell, "p.csv")
+    google = [row for row in answer["providers"] if row["provider"] == "google"]
+    assert [(row["size"], row["images"]) for row in google] == [("1K", 1), ("2K", 2)]
+    assert answer["images"] == 3
+
+
+def test_text_for_people(shell: Shell) -> None:
+    """A table and a sentence; what nobody offers is not in it."""
+    done = shell.run("estimate-cost", "--count", "1000", "--size", "4K", "--per", "month", "--baseline", "google")
+    assert done.returncode == 0
+    assert "1,000 images" in done.stdout
+    assert "The plan (priority): 1,000 at google" in done.stdout
+    assert "openrouter" not in done.stdout
+    assert done.stderr == ""
+
+
+def test_an_old_table_says_so(shell: Shell) -> None:
+    """In one line, on standard error."""
+    done = shell.run("estimate-cost", "--count", "1", "--prices", "2025-12")
+    assert done.returncode == 0
+    assert "days old" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "--count"),
+        (("p.csv", "--count", "1"), "--count"),
+        (("--count", "1", "--prices", "1999"), "1999"),
+        (("--count", "1", "--tier", "google"), "PROVIDER=TIER"),
+        (("--count", "1", "--size", "3K"), "3K"),
+        (("--count", "1", "--size", "512"), "512"),
+        (("--count", "0"), "--count"),
+        (("gone.csv",), "gone.csv"),
+    ],
+)
+def test_a_mistake_is_2(shell: Shell, arguments: tuple[str, ...], words: str) -> None:
+    """With one sentence that says what is wrong."""
+    shell.write("p.csv", "prompt\nfox\n")
+    done = shell.run("estimate-cost", *arguments)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert done.stdout == ""
