@@ -11,19 +11,18 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from nanobatch.errors import ExchangeError, NoImage, Refused, Rejected, ServerFault
+from nanobatch.errors import Ambiguous, ExchangeError, NoImage, Refused, Rejected, ServerFault, TaskOpen
 from nanobatch.model import Answer, Cost, Order, Picture, Request, Response
 from nanobatch.providers.base import Exchange, estimated_tokens
 from nanobatch.providers.inline import data_uri
 from nanobatch.providers.links import download, link_of
-from nanobatch.providers.polling import poll
+from nanobatch.providers.polling import poll, task_id, unanswered
 from nanobatch.providers.reading import OK, body_of, items, node, words
 from nanobatch.providers.sentences import clean, said, short_name
 from nanobatch.providers.statuses import plain_fault
 
-_STATES = frozenset({"starting", "processing", "succeeded", "failed", "canceled", "aborted"})
 _REFUSAL = re.compile(r"(?i)\bE005\b|sensitive|nsfw|safety|content polic|prohibited|flagged|moderat")
-_DECIDED = 200  # the status of the poll that tells a task's end
+_DECIDED = 200  # the status of the poll that tells a prediction's end
 
 
 def exchange(order: Order) -> Exchange:
@@ -37,17 +36,15 @@ def exchange(order: Order) -> Exchange:
     )
     if (error := fault(response)) is not None:
         raise error
-    task = words(node(body_of(response), "id"))
-    if not task:
-        raise ServerFault(
-            "the provider took the order and named no prediction", http_status=response.status, billed=None
-        )
+    task = task_id(node(body_of(response), "id"))
+    if task is None:
+        raise Ambiguous("the provider took the order and named no prediction", http_status=response.status)
     return (yield from resume(order, task))
 
 
 def resume(order: Order, task: str) -> Exchange:
     """Ask for a prediction until it has ended, then download its image."""
-    body = yield from poll(f"/predictions/{quote(task, safe='')}", task, _ended, trouble=_trouble)
+    body = yield from poll(f"/predictions/{quote(task, safe='')}", task, _read)
     blob = yield from download(_links(body)[-1], task=task)
     return Answer(Picture(blob), model=short_name(node(body, "model")) or order.model)
 
@@ -60,7 +57,7 @@ def fault(response: Response) -> ExchangeError | None:
         if _REFUSAL.search(sentence):
             return Refused(f"the provider's content rules forbid this image{said(sentence)}", http_status=422)
         return Rejected(f"the provider rejected the input{said(sentence)}", http_status=response.status)
-    if response.status in OK and words(node(body, "status")) in _STATES:
+    if response.status in OK and task_id(node(body, "id")) is not None:
         return None  # what became of the prediction is told by its state
     return plain_fault(response)
 
@@ -74,35 +71,34 @@ def _input(order: Order) -> dict[str, Any]:
     if order.seed is not None:
         body["seed"] = order.seed
     if order.references:
-        field = "input_images" if "flux" in order.model else "image_input"
+        field = "input_images" if order.model.startswith("black-forest-labs/") else "image_input"
         body[field] = [data_uri(reference) for reference in order.references]
     return body | dict(order.options)
 
 
-def _trouble(response: Response) -> str | None:
-    """Say what is wrong with a poll that tells no state."""
+def _read(response: Response) -> Any | ExchangeError | None:
+    """Read a poll: the prediction when its image is there, None while it is under way, or what is wrong with it."""
     if response.status not in OK:
-        raise fault(response) or ServerFault("the poll was not answered", http_status=response.status)
-    return None if words(node(body_of(response), "status")) in _STATES else "the answer tells no state"
-
-
-def _ended(body: Any) -> Any | None:
-    """Return the prediction when its image is there, None while it is under way."""
-    match words(node(body, "status")):
+        return unanswered(response, fault(response))
+    body = body_of(response)
+    state = node(body, "status")
+    if not isinstance(state, str) or not state:
+        return TaskOpen("the prediction cannot be asked about: the answer tells no state", http_status=response.status)
+    match state:
         case "succeeded":
             if _links(body):
                 return body
             raise NoImage("the prediction succeeded without an image", http_status=_DECIDED, billed=None)
         case "failed" | "canceled" | "aborted":
-            raise _failure(clean(words(node(body, "error"))))
+            raise _failure(state, clean(words(node(body, "error"))))
         case _:
             return None
 
 
-def _failure(sentence: str) -> ExchangeError:
+def _failure(state: str, sentence: str) -> ExchangeError:
     if _REFUSAL.search(sentence):
         return Refused(f"the provider's content rules forbid this image{said(sentence)}", http_status=_DECIDED)
-    return ServerFault(f"the prediction failed{said(sentence)}", http_status=_DECIDED)
+    return ServerFault(f"the prediction ended as {state}{said(sentence)}", http_status=_DECIDED)
 
 
 def _links(body: Any) -> list[str]:
