@@ -27,7 +27,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 SUFFIX = {"gemini": "/v1beta", "openai": "/v1", "kie": "/kie"}
-WINDOW_SECONDS = 61.0  # nanobatch adds a second to the minute, for the jitter on the way
 
 
 @dataclass
@@ -131,16 +130,16 @@ def start(root: Path, *more: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command(root, *more), stdout=subprocess.PIPE, text=True)
 
 
-RPM = [400, 500, 120]
+RPM = [200, 250, 60]
 COUNT = 3000
 
 
 def three() -> tuple[Vendor, ...]:
     """A gemini, an openai and a kie provider with quotas of their own."""
     return (
-        Vendor("gemini", ["--rpm", "400", "--latency", "0.05-0.1"]),
-        Vendor("openai", ["--rpm", "500", "--latency", "0.05-0.1"]),
-        Vendor("kie", ["--rpm", "120", "--latency", "0.5-1"]),
+        Vendor("gemini", ["--rpm", "200", "--latency", "0.05-0.1"]),
+        Vendor("openai", ["--rpm", "250", "--latency", "0.05-0.1"]),
+        Vendor("kie", ["--rpm", "60", "--latency", "0.5-1"]),
     )
 
 

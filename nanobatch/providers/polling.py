@@ -13,7 +13,7 @@ from nanobatch.providers.reading import words
 T = TypeVar("T")
 
 DELAYS_SECONDS = (2.0, 2.0, 3.0, 4.0, 5.0)  # images take 3 to 60 s; later polls wait as long as the last of these
-MOST_BAD_POLLS = 10  # in a row: 45 s in which a task that was just ordered may become known everywhere
+MOST_BAD_POLLS = 10  # in a row: about 40 s in which a task that was just ordered may become known everywhere
 
 _ID = re.compile(r"[A-Za-z0-9][!-~]{0,199}")
 _GONE = frozenset({404, 410})

@@ -253,6 +253,13 @@ def test_an_error_without_a_type_is_believed_when_it_stays(response: Response) -
     assert (caught.value.http_status, caught.value.billed) == (200, False)
 
 
+@pytest.mark.parametrize("status", [401, 403, 408, 429])
+def test_the_account_and_the_moment_are_no_end_of_a_request(status: int) -> None:
+    """Even an error with a type speaks of the poll there: the key was changed, or there were too many polls."""
+    with pytest.raises(TaskOpen, match="because"):
+        polled(COMPLETED, sentence(status, "because", error_type="odd"))
+
+
 def test_repeated_results_wait() -> None:
     """The first is asked for at once, the next ones later."""
     broken = sentence(500, "Internal Server Error")
@@ -285,6 +292,7 @@ def test_repeated_results_wait() -> None:
 def test_what_errors_mean(response: Response, verdict: type[ExchangeError]) -> None:
     """A `type` decides before the status."""
     error = fault(response)
+    assert error is not None
     assert type(error) is verdict
     assert (error.http_status, error.billed) == (response.status, False)
 

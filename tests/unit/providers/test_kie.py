@@ -360,6 +360,7 @@ def test_an_upload_that_fails_orders_nothing(answer: Response, verdict: type[Exc
 def test_what_codes_mean(code: Any, message: str, verdict: type[ExchangeError]) -> None:
     """They come inside HTTP 200; what follows for money and lane is the same as for a status."""
     error = fault(coded(code, message))
+    assert error is not None
     assert type(error) is verdict
     assert error.billed is False
     assert error.http_status is not None

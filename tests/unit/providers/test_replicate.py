@@ -204,6 +204,7 @@ def test_an_order_with_an_id_is_followed(name: Any) -> None:
 def test_what_errors_mean(response: Response, verdict: type[ExchangeError]) -> None:
     """The problem object's status is HTTP's, and its detail the sentence."""
     error = fault(response)
+    assert error is not None
     assert type(error) is verdict
     assert (error.http_status, error.billed) == (response.status, False)
 
