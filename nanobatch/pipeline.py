@@ -89,6 +89,9 @@ class Pipeline:
             record = await self.retry.run(
                 lambda _: self._attempt(quest), clock=self.clock, on_retry=tell, history=quest.history
             )
+        except (Stopped, asyncio.CancelledError):
+            self._write_off(job)
+            raise
         except ExchangeError as error:
             self._tell_failure(quest, error, retry_in=None)
             record = record_without_image(
@@ -274,7 +277,6 @@ class Pipeline:
         except asyncio.CancelledError:
             if job.id not in self.tasks:
                 self._conclude(attempt, "interrupted", billed=None)
-            self._write_off(job)
             raise
         permit.settle()
         return self._land(attempt, landing)

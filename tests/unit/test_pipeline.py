@@ -423,6 +423,25 @@ async def test_a_task_is_left_to_the_next_run_when_this_one_is_cut_off(on: Fixtu
     assert (await on.run(task_bench(on, DONE, fetched()))).status is Status.OK
 
 
+async def test_a_task_is_counted_when_the_run_stops_between_two_attempts(on: Fixture) -> None:
+    """Stopped while the job waits to ask again: its money is possibly billed, in the summary too."""
+    bench = task_bench(on, ORDERED, DOWN)
+    original = bench.pipeline.observe
+
+    def stop_at_the_failure(event: Any) -> None:
+        original(event)
+        if isinstance(event, AttemptFailed):
+            bench.stop.ask(_reason())
+
+    bench.pipeline.observe = stop_at_the_failure
+    with pytest.raises(Stopped):
+        await on.run(bench)
+    assert [line["kind"] for line in ledger(on.root)] == ["intent", "task"]
+    assert bench.totals.providers["first"].maybe_cost_usd == 0.134
+    assert bench.budget.possible_usd == 0.134
+    assert (await on.run(task_bench(on, DONE, fetched()))).status is Status.OK
+
+
 async def test_a_task_that_failed_at_the_vendor_is_ordered_again(on: Fixture) -> None:
     """Nothing was billed and nothing will come: the usual retry."""
     failed = Response(200, {}, json={"state": "failed"})
