@@ -11,9 +11,21 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from nanobatch.sandbox.dialects import fal, gemini, kie, openai, openai_chat, openai_edits, puter, replicate, vertex
+from nanobatch.sandbox.dialects import (
+    fal,
+    gemini,
+    kie,
+    openai,
+    openai_chat,
+    openai_edits,
+    openrouter,
+    puter,
+    replicate,
+    together,
+    vertex,
+    xai,
+)
 from nanobatch.sandbox.dialects.base import Dialect, TaskDialect, UploadDialect, Vendor
-from nanobatch.sandbox.dialects.openai_likes import openrouter, together, xai
 
 GEMINI_MODELS = "/{version:v1(?:alpha|beta)?}/models"
 _VERTEX = "/v1beta1/projects/{project}/locations/{location}/publishers/google/models"

@@ -16,25 +16,28 @@ import msgspec
 from nanobatch.sandbox.dialects import gemini_errors, gemini_request
 from nanobatch.sandbox.dialects.base import UNACCEPTED, Answer, Asked, Made, MalformedError, Order, parsed, tokens
 from nanobatch.sandbox.dialects.gemini_errors import (
+    TIER_HEADER,
     bad_key,
     failed,
     invalid,
     malformed,
     not_found,
     over_limit,
+    too_large,
     unregistered,
 )
 from nanobatch.sandbox.dialects.gemini_models import RETIRED, SOLD, traits
-from nanobatch.sandbox.dialects.gemini_request import InvalidError
+from nanobatch.sandbox.dialects.gemini_request import GEMINI_API, InvalidError, Rules
 from nanobatch.sandbox.dialects.payload import encoded
 
-__all__ = ["NAME", "answer", "failed", "models", "over_limit", "read", "stamp"]
+__all__ = ["NAME", "accept", "answer", "failed", "images", "models", "over_limit", "read", "stamp", "streamed"]
 
 NAME = "gemini"
 _ACTIONS = ("generateContent", "streamGenerateContent")
 _SIGNATURE = "EskFCsYFAXLI2nwq"  # repeated; a real one is opaque, too
 _SMALL, _HUGE = 64, 187_500  # times: 1 kB and 3 MB
 _LINE_END = b"\r\n\r\n"
+_LARGEST_BODY = 20 * 1024 * 1024  # bytes, with the base64 of all images in it; relays take what the server takes
 
 
 def read(asked: Asked) -> Order | Answer:
@@ -42,11 +45,18 @@ def read(asked: Asked) -> Order | Answer:
     refused = _door(asked)
     if refused is not None:
         return refused
+    if _own_key(asked) and len(asked.body) > _LARGEST_BODY:
+        return too_large(_LARGEST_BODY)
+    return accept(asked, GEMINI_API)
+
+
+def accept(asked: Asked, rules: Rules) -> Order | Answer:
+    """Read a request that has passed the door, at Google's own address or at Vertex AI's."""
     model, action = asked.path["model"], asked.path["action"]
     if action not in _ACTIONS:
         return not_found(model, asked.path["version"], action)
     try:
-        order = gemini_request.read(model, parsed(asked.body))
+        order = gemini_request.read(model, parsed(asked.body), rules)
     except MalformedError as error:
         return malformed(str(error))
     except InvalidError as error:
@@ -73,8 +83,13 @@ def models(asked: Asked) -> Answer:
 
 def answer(order: Order, made: Sequence[Made], fault: str | None) -> Answer:
     """Return the images; whoever asked for words only gets words."""
+    return streamed(order, images(order, made, fault), {TIER_HEADER: order.details["tier"]})
+
+
+def images(order: Order, made: Sequence[Made], fault: str | None) -> dict[str, Any]:
+    """Return the body of an answer."""
     if not made:
-        return _streamed(order, gemini_errors.without_image(order, "textonly"))
+        return gemini_errors.without_image(order, "textonly")
     mime = order.drawing.mime
     parts: list[dict[str, Any]] = [
         {"inlineData": {"data": encoded(image.data, mime, fault), "mimeType": mime}} for image in made
@@ -86,9 +101,9 @@ def answer(order: Order, made: Sequence[Made], fault: str | None) -> Answer:
         parts[-1]["thoughtSignature"] = _SIGNATURE * _HUGE
     elif mime == "image/jpeg":  # as the third generation does
         parts[-1]["thoughtSignature"] = _SIGNATURE * _SMALL
-    images = sum("thought" not in part for part in parts)
-    body = _body(order, {"content": {"parts": parts, "role": "model"}, "finishReason": "STOP", "index": 0}, images)
-    return _streamed(order, _snake(body) if fault == "snake" else body)
+    count = sum("thought" not in part for part in parts)
+    body = _body(order, {"content": {"parts": parts, "role": "model"}, "finishReason": "STOP", "index": 0}, count)
+    return _snake(body) if fault == "snake" else body
 
 
 def stamp(number: int, milliseconds: int) -> Mapping[str, str]:  # noqa: ARG001 - Google numbers its bodies instead
@@ -98,7 +113,7 @@ def stamp(number: int, milliseconds: int) -> Mapping[str, str]:  # noqa: ARG001 
 
 def _door(asked: Asked) -> Answer | None:
     """Check key and model, in the vendor's order."""
-    own = asked.headers.get("x-goog-api-key", "") or asked.query.get("key", "")
+    own = _own_key(asked)
     key = own or asked.bearer
     if not key:
         return unregistered()
@@ -108,6 +123,11 @@ def _door(asked: Asked) -> Answer | None:
     if own and model in RETIRED:
         return not_found(model, asked.path["version"], asked.path.get("action", "generateContent"))
     return None
+
+
+def _own_key(asked: Asked) -> str:
+    """Return a key that is sent as Google has it, or nothing for a relay's."""
+    return asked.headers.get("x-goog-api-key", "") or asked.query.get("key", "")
 
 
 def _description(model: str) -> dict[str, Any]:
@@ -162,9 +182,8 @@ def _snake(value: Any) -> Any:
     return [_snake(inner) for inner in value] if isinstance(value, list) else value
 
 
-def _streamed(order: Order, body: dict[str, Any]) -> Answer:
+def streamed(order: Order, body: dict[str, Any], headers: Mapping[str, str]) -> Answer:
     """Return the body as it is or, where a stream was asked, as the image's chunk and a last empty one."""
-    headers = {"x-gemini-service-tier": order.details["tier"]}
     if "stream" not in order.details:
         return Answer(200, body, headers)
     first = body | {"candidates": [{**body["candidates"][0]}]}

@@ -23,6 +23,7 @@ _DOCS = "https://ai.google.dev/gemini-api/docs/rate-limits"
 _METRIC = f"{_SERVICE}/generate_requests_per_model"
 _FREE_METRIC = f"{_SERVICE}/generate_content_free_tier_requests"
 _BAD_KEY = "API key not valid. Please pass a valid API key."
+TIER_HEADER = "x-gemini-service-tier"
 _LIE_SECONDS = 4.697527827  # what RetryInfo says when the day is spent
 _ZERO_SECONDS = 23.104
 
@@ -68,6 +69,11 @@ def malformed(why: str) -> Answer:
     return error(400, f"Invalid JSON payload received. {why}")
 
 
+def too_large(limit: int) -> Answer:
+    """Answer a body of more bytes than the vendor reads."""
+    return error(400, f"Request payload size exceeds the limit: {limit} bytes.")
+
+
 def invalid(wrong: InvalidError) -> Answer:
     """Answer a wrong field."""
     violation = {"description": str(wrong)} | ({"field": wrong.field} if wrong.field else {})
@@ -108,7 +114,7 @@ def failed(order: Order, fault: str, wish_seconds: float) -> Answer:
             busy = error(503, "The model is overloaded. Please try again later.")
             return busy if fault == "503" else Answer(503, [busy.body])
         case _:
-            return Answer(200, without_image(order, fault))
+            return Answer(200, without_image(order, fault), {TIER_HEADER: order.details["tier"]})
 
 
 def _quota(order: Order, limit: int, wait_seconds: float, ids: list[str]) -> Answer:

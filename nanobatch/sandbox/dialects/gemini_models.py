@@ -45,6 +45,7 @@ class Traits:
         kind: The file format.
         takes_size: Whether imageSize may be sent at all.
         thinks: Whether thoughts are counted also when nobody asked for them.
+        reference_tokens: What one image in the request counts.
     """
 
     sizes: Mapping[str, int]
@@ -54,6 +55,7 @@ class Traits:
     kind: Literal["jpeg", "png"] = "jpeg"
     takes_size: bool = True
     thinks: bool = False
+    reference_tokens: int = 258
 
     def size(self, ratio: str | None, size: str) -> Pixels:
         """Return width and height."""
@@ -67,7 +69,7 @@ _TRAITS = (  # the first whose name the model's name contains
     ("gemini-3-pro-image", _PRO),
     ("nano-banana-pro", _PRO),
     ("nano-banana-2.1", Traits({"1K": 1120, "2K": 1680, "4K": 3760}, thinks=True)),
-    ("gemini-3.1-flash-lite-image", Traits({"1K": 1120})),
+    ("gemini-3.1-flash-lite-image", Traits({"1K": 1120}, reference_tokens=1120)),
     ("gemini-3.1-flash-image", Traits({"512": 747, "1K": 1120, "2K": 1680, "4K": 2520})),
     (
         "gemini-2.5-flash-image",

@@ -21,6 +21,7 @@ NAME = "openai"
 _SOLD = ("gpt-image-2", "gpt-image-1.5", "gpt-image-1-mini", "url-sandbox")
 _BIRTH = 1_776_729_600  # of the models in the list, seconds since 1970
 _TOKENS_PER_MEGAPIXEL = 115  # at low quality; recorded: 106 for 1280×720
+_TOKENS_PER_REFERENCE = 194  # of a small one: a base of 65 and one tile of 129
 _QUALITY_FACTORS = {"low": 1.0, "medium": 4.0, "high": 15.0, "xhigh": 20.0, "max": 25.0}
 _ORGANIZATION = "in organization org-sandbox"
 _BLOCKED = "Your request was rejected by the safety system. If you believe this is an error, contact the help centre."
@@ -160,7 +161,7 @@ def error(
 
 def _body(order: Order, data: list[dict[str, Any]] | None) -> dict[str, Any]:
     drawing, quality = order.drawing, order.details["quality"]
-    text = tokens(drawing.prompt)
+    text, references = tokens(drawing.prompt), len(order.references) * _TOKENS_PER_REFERENCE
     megapixels = drawing.width * drawing.height / 1e6
     image = round(megapixels * _TOKENS_PER_MEGAPIXEL * _QUALITY_FACTORS.get(quality, 4.0)) * len(data or ())
     return {
@@ -171,10 +172,10 @@ def _body(order: Order, data: list[dict[str, Any]] | None) -> dict[str, Any]:
         "size": f"{drawing.width}x{drawing.height}",
         "data": data,
         "usage": {
-            "input_tokens": text,
-            "input_tokens_details": {"image_tokens": 0, "text_tokens": text},
+            "input_tokens": text + references,
+            "input_tokens_details": {"image_tokens": references, "text_tokens": text},
             "output_tokens": image,
             "output_tokens_details": {"image_tokens": image, "text_tokens": 0},
-            "total_tokens": text + image,
+            "total_tokens": text + references + image,
         },
     }

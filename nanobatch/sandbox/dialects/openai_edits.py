@@ -5,6 +5,7 @@ Format: https://platform.openai.com/docs/api-reference/images/createEdit. The JS
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,9 +17,11 @@ from nanobatch.sandbox.dialects.openai_request import InvalidError
 
 NAME = openai.NAME
 _MOST_IMAGES = 16
+_LARGEST_IMAGE, _LARGEST_MASK = 50 * 1024 * 1024, 4 * 1024 * 1024  # bytes
+_LONGEST_URI = 20_971_520  # characters
 _TYPES = frozenset({"image/png", "image/jpeg", "image/webp"})
 _NUMBERS = frozenset({"n", "output_compression", "partial_images"})
-_FLAGS = {"true": True, "false": False}
+_FLAGS = {"stream": {"true": True, "false": False}}
 
 answer, failed, models, over_limit, stamp = (
     openai.answer, openai.failed, openai.models, openai.over_limit, openai.stamp,
@@ -57,17 +60,32 @@ def _multipart(asked: Asked) -> tuple[dict[str, Any], list[str]]:
         if part.name in ("image", "image[]"):
             if part.mime not in _TYPES:
                 raise InvalidError(f"Unsupported mimetype ('{part.mime}').", "image", "unsupported_file_mimetype")
+            _check_size(len(part.data), _LARGEST_IMAGE, "image")
             references.append(digest_of(part.data, part.mime))
-        elif part.name != "mask":
-            text = part.text
-            fields[part.name] = int(text) if part.name in _NUMBERS and text.isdigit() else _FLAGS.get(text, text)
+        elif part.name == "mask":
+            _check_size(len(part.data), _LARGEST_MASK, "mask")
+            digest_of(part.data, "image/png")
+        else:
+            number = part.name in _NUMBERS and re.fullmatch(r"-?[0-9]{1,9}", part.text)
+            fields[part.name] = int(part.text) if number else _FLAGS.get(part.name, {}).get(part.text, part.text)
     return fields, references
+
+
+def _check_size(size: int, most: int, name: str) -> None:
+    if size > most:
+        raise InvalidError(f"Invalid file '{name}': expected at most {most} bytes, got {size}.", name, "file_too_large")
 
 
 def _json(asked: Asked) -> tuple[dict[str, Any], list[str]]:
     body = parsed(asked.body)
     if not isinstance(body, Mapping) or not isinstance(body.get("images"), list):
         raise InvalidError("Missing required parameter: 'images'.", "images", "missing_required_parameter")
-    references = [digest_of_uri(image.get("image_url") if isinstance(image, Mapping) else None)
-                  for image in body["images"]]  # fmt: skip
+    references = []
+    for number, image in enumerate(body["images"]):
+        uri = image.get("image_url") if isinstance(image, Mapping) else None
+        if isinstance(uri, str) and len(uri) > _LONGEST_URI:
+            where = f"images[{number}].image_url"
+            message = f"Invalid '{where}': string too long. Expected at most {_LONGEST_URI} characters, got {len(uri)}."
+            raise InvalidError(message, where, "string_above_max_length")
+        references.append(digest_of_uri(uri))
     return {name: value for name, value in body.items() if name != "images"}, references

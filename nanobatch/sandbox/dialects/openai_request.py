@@ -13,7 +13,7 @@ from nanobatch.sandbox.dialects.base import Order
 from nanobatch.sandbox.images import QUALITY, Drawing, Kind
 
 _OWN = re.compile(r"(gpt-image|chatgpt-image)")
-_FIXED_SIZES = re.compile(r"gpt-image-1")
+_FIXED_SIZES = _CHOOSES_FIDELITY = re.compile(r"gpt-image-1")
 _KNOWN = frozenset({
     "model", "prompt", "n", "size", "quality", "background", "output_format", "output_compression", "moderation",
     "user", "safety_identifier", "stream", "partial_images", "complexity",
@@ -56,15 +56,18 @@ def read(body: Any, created: int, references: tuple[str, ...] = ()) -> Order:
     """
     if not isinstance(body, Mapping):
         raise InvalidError("The body of the request is a JSON object.")
-    model, prompt = _text(body, "model"), _text(body, "prompt")
+    model, prompt = text(body, "model"), text(body, "prompt")
     own = _OWN.match(model) is not None
-    if own and (unknown := [name for name in body if name not in _KNOWN]):
+    known = _KNOWN | ({"input_fidelity"} if references else frozenset())
+    if own and (unknown := [name for name in body if name not in known]):
         raise InvalidError(f"Unknown parameter: '{unknown[0]}'.", unknown[0], "unknown_parameter")
     if own and len(prompt) > _LONGEST_PROMPT:
         message = (
             f"Invalid 'prompt': string too long. Expected at most {_LONGEST_PROMPT} characters, got {len(prompt)}."
         )
         raise InvalidError(message, "prompt", "string_above_max_length")
+    if references and own:
+        _check_fidelity(body, model)
     if body.get("stream"):
         raise InvalidError("The sandbox does not stream images.", "stream", "unsupported_value")
     width, height = _size(body, model, own=own)
@@ -74,10 +77,11 @@ def read(body: Any, created: int, references: tuple[str, ...] = ()) -> Order:
         prompt, width, height, kind, f"{model}  {quality}  {width}x{height}", quality=_compression(body, kind)
     )
     details = {"quality": quality, "links": _links(body, model), "created": created}
-    return Order(model, drawing, _count(body), references, details)
+    return Order(model, drawing, count(body), references, details)
 
 
-def _text(body: Mapping[str, Any], name: str) -> str:
+def text(body: Mapping[str, Any], name: str) -> str:
+    """Return words that are needed."""
     value = body.get(name)
     if value is None or value == "":
         raise InvalidError(f"Missing required parameter: '{name}'.", name, "missing_required_parameter")
@@ -86,19 +90,21 @@ def _text(body: Mapping[str, Any], name: str) -> str:
     return value
 
 
-def _count(body: Mapping[str, Any]) -> int:
+def count(body: Mapping[str, Any], most: int = 10) -> int:
+    """Return how many images are wanted, of as many as the vendor makes at once."""
     value = body.get("n")
     if value is None:
         return 1
     if isinstance(value, bool) or not isinstance(value, int):
         raise InvalidError("Invalid type for 'n': expected an integer.", "n", "invalid_type")
-    if not 1 <= value <= 10:
+    if not 1 <= value <= most:
         below = "integer_below_min_value" if value < 1 else "integer_above_max_value"
-        raise InvalidError(f"Invalid 'n': expected a value between 1 and 10, got {value}.", "n", below)
+        raise InvalidError(f"Invalid 'n': expected a value between 1 and {most}, got {value}.", "n", below)
     return value
 
 
-def _choice(body: Mapping[str, Any], name: str, choices: tuple[str, ...], default: str) -> str:
+def choice(body: Mapping[str, Any], name: str, choices: tuple[str, ...], default: str) -> str:
+    """Return one of the vendor's words, or the one that stands for none."""
     value = body.get(name)
     if value is None:
         return default
@@ -140,17 +146,26 @@ def _quality(body: Mapping[str, Any], model: str, *, own: bool) -> str:
     if not own:
         return str(body.get("quality") or "medium")[:20]
     better = _BETTER_QUALITIES if re.match(r"gpt-image-2\.[5-9]", model) else ()
-    quality = _choice(body, "quality", (*_QUALITIES, *better), "auto")
+    quality = choice(body, "quality", (*_QUALITIES, *better), "auto")
     return "medium" if quality == "auto" else quality
 
 
 def _kind(body: Mapping[str, Any]) -> Kind:
-    name = _choice(body, "output_format", tuple(_KINDS), "png")
-    background = _choice(body, "background", ("transparent", "opaque", "auto"), "auto")
+    name = choice(body, "output_format", tuple(_KINDS), "png")
+    background = choice(body, "background", ("transparent", "opaque", "auto"), "auto")
     if background == "transparent" and name == "jpeg":
         raise InvalidError("Transparent background is not supported for jpeg.", "background", "invalid_value")
-    _choice(body, "moderation", ("low", "auto"), "auto")
+    choice(body, "moderation", ("low", "auto"), "auto")
+    choice(body, "complexity", ("low", "medium", "high"), "medium")
     return _KINDS[name]
+
+
+def _check_fidelity(body: Mapping[str, Any], model: str) -> None:
+    """Refuse the choice where there is none: from gpt-image-2 on it is always high."""
+    choice(body, "input_fidelity", ("low", "high"), "low")
+    if body.get("input_fidelity") is not None and not _CHOOSES_FIDELITY.match(model):
+        message = f"The model '{model}' does not support the 'input_fidelity' parameter."
+        raise InvalidError(message, "input_fidelity", "invalid_input_fidelity_model")
 
 
 def _compression(body: Mapping[str, Any], kind: Kind) -> int:

@@ -1,6 +1,6 @@
 """Gemini's models on Vertex AI: the same bodies at another address, a Bearer token, and 429s without details.
 
-A key of the Gemini API in place of a token is refused, as the vendor does. Format:
+A key of the Gemini API in place of a token is refused, as the vendor does, and so are the dead previews. Format:
 https://docs.cloud.google.com/vertex-ai/generative-ai/docs/model-reference/inference.
 """
 
@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
 
 from nanobatch.sandbox.dialects import gemini
 from nanobatch.sandbox.dialects.base import UNACCEPTED, Answer, Asked, Made, Order
+from nanobatch.sandbox.dialects.gemini_models import RETIRED
+from nanobatch.sandbox.dialects.gemini_request import VERTEX_AI
 from nanobatch.sandbox.limits import Excess
 
 NAME = "vertex"
@@ -20,14 +24,15 @@ _KEY_OF_ANOTHER_API = "AIza"
 
 def read(asked: Asked) -> Order | Answer:
     """Return the images that are wanted, or what the vendor says against the request."""
-    refused = _door(asked)
+    refused = _door(asked) or _dead(asked)
     if refused is not None:
         return refused
-    order = gemini.read(replace(asked, path={**asked.path, "version": "v1beta1"}))
+    order = gemini.accept(replace(asked, path={**asked.path, "version": "v1beta1"}), VERTEX_AI)
     if isinstance(order, Answer):
         return order
     tier = "flex" if asked.headers.get(_TIER_HEADER, "").lower() == "flex" else "standard"
-    return replace(order, details={**order.details, "tier": tier})
+    created = datetime.fromtimestamp(asked.time, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return replace(order, details={**order.details, "tier": tier, "created": created})
 
 
 def models(asked: Asked) -> Answer:
@@ -47,17 +52,13 @@ def failed(order: Order, fault: str, wish_seconds: float) -> Answer:
         return _exhausted()
     if fault in ("badkey", "leaked"):
         return _unauthenticated()
-    return gemini.failed(order, fault, wish_seconds)
+    found = gemini.failed(order, fault, wish_seconds)
+    return replace(found, body=_own(order, found.body), headers={})
 
 
 def answer(order: Order, made: Sequence[Made], fault: str | None) -> Answer:
     """Return the images, and how the traffic was billed."""
-    found = gemini.answer(order, made, fault)
-    if isinstance(found.body, dict):
-        traffic = "ON_DEMAND_FLEX" if order.details["tier"] == "flex" else "ON_DEMAND"
-        usage = {name: value for name, value in found.body["usageMetadata"].items() if name != "serviceTier"}
-        return replace(found, body=found.body | {"usageMetadata": usage | {"trafficType": traffic}}, headers={})
-    return found
+    return gemini.streamed(order, _own(order, gemini.images(order, made, fault)), {})
 
 
 def stamp(number: int, milliseconds: int) -> Mapping[str, str]:
@@ -65,10 +66,29 @@ def stamp(number: int, milliseconds: int) -> Mapping[str, str]:
     return gemini.stamp(number, milliseconds)
 
 
+def _own(order: Order, body: Any) -> Any:
+    """Write what only this address tells: the time, and the traffic in place of the tier."""
+    if not isinstance(body, dict) or "usageMetadata" not in body:
+        return body
+    usage = {name: value for name, value in body["usageMetadata"].items() if name != "serviceTier"}
+    usage["trafficType"] = "ON_DEMAND_FLEX" if order.details["tier"] == "flex" else "ON_DEMAND"
+    return body | {"usageMetadata": usage, "createTime": order.details["created"]}
+
+
 def _door(asked: Asked) -> Answer | None:
     if not asked.bearer or asked.bearer.startswith((UNACCEPTED, _KEY_OF_ANOTHER_API)):
         return _unauthenticated()
     return None
+
+
+def _dead(asked: Asked) -> Answer | None:
+    """Refuse the previews; other retired models of the Gemini API live on here."""
+    model = asked.path["model"]
+    if model not in RETIRED or not model.endswith("-preview"):
+        return None
+    name = "projects/{project}/locations/{location}".format_map(asked.path) + f"/publishers/google/models/{model}"
+    message = f"Publisher Model `{name}` was not found or your project does not have access to it."
+    return Answer(404, {"error": {"code": 404, "message": message, "status": "NOT_FOUND"}})
 
 
 def _unauthenticated() -> Answer:

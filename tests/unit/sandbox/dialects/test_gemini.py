@@ -227,3 +227,26 @@ def test_one_model_is_described() -> None:
 def test_every_answer_tells_the_server_s_time() -> None:
     """In the vendor's header."""
     assert gemini.stamp(3, 1234) == {"server-timing": "gfet4t7; dur=1234"}
+
+
+def test_twenty_megabytes_are_the_most_at_the_vendor() -> None:
+    """With the base64 of all images in them; relays take more."""
+    limit = 20 * 1024 * 1024
+    small, large = b"{}".ljust(limit), b"{}".ljust(limit + 1)
+    assert "contents is not specified" in refused(asked(body=small))[1]
+    assert refused(asked(body=large)) == (400, f"Request payload size exceeds the limit: {limit} bytes.")
+    assert refused(asked(headers={}, body=large, key="secret"))[1].startswith("Request payload size")
+    assert "contents is not specified" in refused(asked(headers=BEARER, body=large))[1]
+    assert refused(asked(headers={}, body=large))[0] == 403
+
+
+@pytest.mark.parametrize("tier", ["flex", "standard", "priority"])
+def test_the_tier_that_served_is_told_twice(tier: str) -> None:
+    """In the usage and in a header, also where there is no image."""
+    text = json.dumps({"contents": [{"parts": [{"text": "a cat"}]}], "serviceTier": tier}).encode()
+    for answer in (
+        gemini.answer(order(body=text), MADE[:1], None), gemini.failed(order(body=text), "noimage", 1.0),
+        gemini.failed(order(body=text), "safety", 1.0), gemini.answer(order(body=text), [], None),
+    ):  # fmt: skip
+        assert answer.headers["x-gemini-service-tier"] == tier
+        assert answer.body["usageMetadata"]["serviceTier"] == tier

@@ -158,3 +158,16 @@ def test_gemini_has_words_for_every_fault_without_an_image() -> None:
         assert errors.failed(ORDER, kind, 1.0).encoded()
     with pytest.raises(ValueError, match="no words for the fault 'gremlins'"):
         errors.failed(ORDER, "gremlins", 1.0)
+
+
+def test_a_body_that_is_too_large_hears_the_limit() -> None:
+    """In bytes, with a 400."""
+    answer = errors.too_large(1000)
+    assert (answer.status, answer.body["error"]["status"]) == (400, "INVALID_ARGUMENT")
+    assert answer.body["error"]["message"] == "Request payload size exceeds the limit: 1000 bytes."
+
+
+def test_answers_without_an_image_tell_their_tier() -> None:
+    """In the header that answers with one have; errors have none."""
+    assert errors.failed(ORDER, "noimage", 1.0).headers == {errors.TIER_HEADER: "standard"}
+    assert errors.failed(ORDER, "503", 1.0).headers == {}

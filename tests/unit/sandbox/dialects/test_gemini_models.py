@@ -68,3 +68,9 @@ def test_nothing_is_sold_and_retired() -> None:
     """The list of models shows living ones only."""
     assert not RETIRED & set(SOLD)
     assert len(SOLD) > 2
+
+
+def test_what_a_reference_counts() -> None:
+    """As it was recorded: more with the lite model."""
+    assert traits("google/gemini-3.1-flash-lite-image").reference_tokens == 1120
+    assert {traits(model).reference_tokens for model in ("gemini-3-pro-image", "gemini-2.5-flash-image", "x")} == {258}

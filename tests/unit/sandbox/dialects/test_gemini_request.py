@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nanobatch.sandbox.dialects.gemini_request import InvalidError, read
+from nanobatch.sandbox.dialects.gemini_request import GEMINI_API, VERTEX_AI, InvalidError, read
 
 PRO = "gemini-3-pro-image"
 PIXEL = base64.b64encode(b"\x89PNG\r\n\x1a\n pixel").decode()
@@ -95,6 +95,157 @@ def test_a_reference_that_is_not_base64_is_named(data: Any) -> None:
     error = wrong({"contents": [{"parts": [{"text": "x"}, {"inlineData": {"data": data}}]}]})
     assert str(error).endswith("Base64 decoding failed")
     assert error.field == "contents[0].parts[1].inline_data.data"
+
+
+HEIC = b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00"
+FILES = {
+    "image/png": b"\x89PNG\r\n\x1a\n pixel",
+    "image/jpeg": b"\xff\xd8\xff pixel",
+    "image/webp": b"RIFF\x04\x00\x00\x00WEBPVP8 ",
+    "image/heic": HEIC,
+    "image/heif": HEIC.replace(b"heic", b"mif1"),
+}
+
+
+def inline(data: bytes, mime: Any) -> dict[str, Any]:
+    part = {"inlineData": {"mimeType": mime, "data": base64.b64encode(data).decode()}}
+    return {"contents": [{"role": "user", "parts": [{"text": "x"}, part]}]}
+
+
+@pytest.mark.parametrize("mime", FILES)
+def test_five_types_of_images_are_taken(mime: str) -> None:
+    """Each with bytes of its own, and hashed as it is."""
+    assert read(PRO, inline(FILES[mime], mime)).references == (hashlib.sha256(FILES[mime]).hexdigest(),)
+
+
+@pytest.mark.parametrize(
+    ("mime", "claimed"),
+    [(mime, claimed) for mime in FILES for claimed in FILES if {mime, claimed} != {"image/heic", "image/heif"}
+     and mime != claimed],
+)  # fmt: skip
+def test_bytes_of_another_type_are_refused(mime: str, claimed: str) -> None:
+    """The name does not help."""
+    error = wrong(inline(FILES[mime], claimed))
+    assert "Unable to process input image" in str(error)
+    assert error.field == "contents[0].parts[1]"
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"RIFF\x04\x00\x00\x00WAVEfmt ", b"RIFF", b"\x00\x00\x00\x18ftypmp42", b"GIF89a"]
+)
+@pytest.mark.parametrize("mime", FILES)
+def test_what_is_no_image_is_refused(data: bytes, mime: str) -> None:
+    """Neither nothing, nor sounds and films in the same containers."""
+    assert "Unable to process input image" in str(wrong(inline(data, mime)))
+
+
+@pytest.mark.parametrize("mime", ["image/gif", "image/jpg", "IMAGE/PNG", "application/pdf", "", None, 5, ["image/png"]])
+def test_another_type_is_named(mime: Any) -> None:
+    """Also where none is said."""
+    error = wrong(inline(FILES["image/png"], mime))
+    assert str(error) == f"Unsupported MIME type: {mime}"
+    assert error.field == "contents[0].parts[1].inline_data.mime_type"
+
+
+def test_the_lite_model_counts_more_for_a_reference() -> None:
+    """As it was recorded; the others count 258."""
+    lite = read("gemini-3.1-flash-lite-image", inline(FILES["image/png"], "image/png"))
+    assert lite.details["references"] == 1120
+
+
+@pytest.mark.parametrize("file", [{}, {"fileUri": ""}, {"fileUri": 5}, {"mimeType": "image/png"}, "https://x"])
+def test_a_file_needs_its_place(file: Any) -> None:
+    """An uploaded file is named by its address."""
+    assert "file_data" in str(wrong({"contents": [{"parts": [{"text": "x"}, {"fileData": file}]}]}))
+
+
+@pytest.mark.parametrize(
+    ("role", "fine"),
+    [("user", True), ("model", True), (None, True), ("", True), ("assistant", False), (5, False), (["user"], False)],
+)
+def test_a_role_is_user_or_model(role: Any, fine: bool) -> None:
+    """The Gemini API does without; another vendor's word is refused."""
+    value: Any = {"contents": [{"role": role, "parts": [{"text": "x"}]}]}
+    if fine:
+        assert read(PRO, value).drawing.prompt == "x"
+    else:
+        assert "valid role" in str(wrong(value))
+
+
+def test_instructions_are_read_but_not_drawn() -> None:
+    """They are no part of the prompt, and may be wrong on their own."""
+    assert read(PRO, body(systemInstruction={"parts": [{"text": "be kind"}]})).drawing.prompt == "a cat"
+    wrong_ones: list[Any] = ["be kind", {"parts": []}, {"parts": [{"words": "x"}]}]
+    for value in wrong_ones:
+        assert "system_instruction" in str(wrong(body(systemInstruction=value)))
+
+
+@pytest.mark.parametrize(
+    ("setting", "place"),
+    [
+        ({"category": "HARM_CATEGORY_SPAM", "threshold": "OFF"}, "category"),
+        ({"category": "HARM_CATEGORY_IMAGE_HATE", "threshold": "OFF"}, "category"),
+        ({"category": ["x"], "threshold": "OFF"}, "category"),
+        ({"threshold": "OFF"}, "category"),
+        ({"category": "HARM_CATEGORY_HARASSMENT", "threshold": "BLOCK_SOME"}, "threshold"),
+        ({"category": "HARM_CATEGORY_HARASSMENT"}, "threshold"),
+        ({"category": "HARM_CATEGORY_HARASSMENT", "threshold": "OFF", "level": 1}, "level"),
+        ("OFF", "safety_settings[0]"),
+    ],
+)
+def test_safety_settings_are_checked_one_by_one(setting: Any, place: str) -> None:
+    """Categories of images are for Vertex AI alone."""
+    assert place in str(wrong(body(safetySettings=[setting])))
+    assert "safety_settings" in str(wrong(body(safetySettings={"category": "x"})))
+    read(PRO, body(safetySettings=[{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "BLOCK_ONLY_HIGH"}]))
+
+
+def test_vertex_ai_wants_a_role() -> None:
+    """Where the Gemini API supposes the user's."""
+    with pytest.raises(InvalidError) as caught:
+        read(PRO, {"contents": [{"parts": [{"text": "x"}]}]}, VERTEX_AI)
+    assert (str(caught.value), caught.value.field) == ("Please use a valid role: user, model.", "contents[0].role")
+
+
+def test_vertex_ai_takes_images_of_seven_megabytes() -> None:
+    """One byte more is too much there; the Gemini API only counts the whole request."""
+    full = FILES["image/png"].ljust(7 * 1024 * 1024, b"x")
+    assert len(read(PRO, inline(full, "image/png"), VERTEX_AI).references) == 1
+    assert len(read(PRO, inline(full + b"x", "image/png")).references) == 1
+    with pytest.raises(InvalidError, match="7340032 are supported"):
+        read(PRO, inline(full + b"x", "image/png"), VERTEX_AI)
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "quality"),
+    [
+        ({"mimeType": "image/png"}, "png", 85), ({"mimeType": "image/jpeg", "compressionQuality": 10}, "jpeg", 10),
+        ({"compressionQuality": 0}, "jpeg", 1), ({}, "jpeg", 85),
+    ],
+)  # fmt: skip
+def test_vertex_ai_lets_the_file_be_chosen(options: dict[str, Any], kind: str, quality: int) -> None:
+    """Format and quality, which the Gemini API calls unknown names."""
+    value = image(imageOutputOptions=options, personGeneration="ALLOW_ALL")
+    drawing = read(PRO, value, VERTEX_AI).drawing
+    assert (drawing.kind, drawing.quality) == (kind, quality)
+    assert "Unknown name" in str(wrong(value))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"mimeType": "image/webp"},
+        {"mimeType": 5},
+        {"compressionQuality": 101},
+        {"compressionQuality": True},
+        {"size": 1},
+        [],
+    ],
+)
+def test_vertex_ai_checks_what_is_chosen(options: Any) -> None:
+    """With the place of the mistake."""
+    with pytest.raises(InvalidError, match="image_output_options"):
+        read(PRO, image(imageOutputOptions=options), VERTEX_AI)
 
 
 @pytest.mark.parametrize(
@@ -184,6 +335,12 @@ def test_a_ratio_that_the_model_lacks_is_refused(model: str, ratio: Any) -> None
         ({"maxOutputTokens": "many"}, "generation_config.max_output_tokens"),
         ({"temperature": 2.1}, "temperature must be in the range"),
         ({"temperature": "hot"}, "temperature must be in the range"),
+        ({"topP": 1.1}, "top_p must be in the range [0.0, 1.0]"),
+        ({"topP": True}, "top_p must be in the range"),
+        ({"thinkingConfig": {"thinkingLevel": "deep"}}, "thinking_config.thinking_level"),
+        ({"thinkingConfig": {"thinkingLevel": ["high"]}}, "thinking_config.thinking_level"),
+        ({"thinkingConfig": {"includeThoughts": "yes"}}, "thinking_config.include_thoughts"),
+        ({"thinkingConfig": {"level": "high"}}, 'Unknown name "level"'),
         ({"candidateCount": 2}, "Multiple candidates"),
         ({"imageConfig": []}, "Invalid value at 'generation_config.image_config'"),
         ([], "Invalid value at 'generation_config'"),
@@ -224,7 +381,8 @@ def test_thinking_is_asked_for_by_level(level: str, thinks: bool) -> None:
 
 _NAMES = st.sampled_from([
     "contents", "parts", "text", "inlineData", "data", "generationConfig", "imageConfig", "imageSize", "aspectRatio",
-    "responseModalities", "seed", "thinkingConfig", "thinkingLevel", "serviceTier", "other",
+    "responseModalities", "seed", "thinkingConfig", "thinkingLevel", "serviceTier", "other", "role", "mimeType",
+    "fileData", "fileUri", "systemInstruction", "safetySettings", "category", "threshold", "imageOutputOptions",
 ])  # fmt: skip
 _LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from(["1K", "1:1"])
 _VALUES = st.recursive(
@@ -235,6 +393,8 @@ _VALUES = st.recursive(
 @given(_VALUES, st.dictionaries(_NAMES, _VALUES, max_size=4))
 def test_whatever_comes_is_read_or_refused(anything: Any, fields: dict[str, Any]) -> None:
     """No JSON makes the sandbox stumble: it becomes an order or an error that says why."""
-    for value in (anything, body() | fields, body(anything), image(**fields)):
-        with contextlib.suppress(InvalidError):
-            assert read(PRO, value).images in (0, 1)
+    contents = {"contents": [{"role": "user", "parts": [{"text": "x"}, fields]}]}
+    for value in (anything, body() | fields, body(anything), image(**fields), contents):
+        for rules in (GEMINI_API, VERTEX_AI):
+            with contextlib.suppress(InvalidError):
+                assert read(PRO, value, rules).images in (0, 1)

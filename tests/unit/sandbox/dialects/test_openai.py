@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -82,6 +83,17 @@ def test_better_images_cost_more_tokens() -> None:
         for quality in ("low", "medium", "high")
     ]
     assert tokens == sorted(set(tokens))
+
+
+def test_images_in_the_request_are_counted() -> None:
+    """As input, beside the words."""
+    plain, edited = (
+        openai.answer(replace(order(), references=references), MADE[:1], None).body["usage"]
+        for references in ((), ("a", "b"))
+    )
+    assert edited["input_tokens_details"] == plain["input_tokens_details"] | {"image_tokens": 2 * 194}
+    assert edited["input_tokens"] == plain["input_tokens"] + 2 * 194
+    assert edited["total_tokens"] == edited["input_tokens"] + edited["output_tokens"]
 
 
 def test_links_stand_where_base64_stood() -> None:

@@ -38,6 +38,45 @@ def test_a_form_is_read_part_by_part() -> None:
     assert (found.model, found.drawing.prompt, found.images) == ("gpt-image-2", "bluer", 2)
 
 
+@pytest.mark.parametrize("prompt", ["true", "false", "2", ""])
+def test_words_stay_words(prompt: str) -> None:
+    """A prompt that looks like a flag or a number is a prompt; none is missing."""
+    found = openai_edits.read(
+        form(("model", b"gpt-image-2", None), ("prompt", prompt.encode(), None), ("image", PNG, "image/png"))
+    )
+    if prompt:
+        assert isinstance(found, Order), found
+        assert found.drawing.prompt == prompt
+    else:
+        assert isinstance(found, Answer)
+        assert found.body["error"]["code"] == "missing_required_parameter"
+
+
+@pytest.mark.parametrize("number", ["\u00b2", "\u0663", "2.0", " 2", "two", "9" * 5000])
+def test_a_number_is_written_in_digits(number: str) -> None:
+    """And nothing else that Unicode calls one."""
+    found = openai_edits.read(form(*WORDS[:2], ("n", number.encode(), None), ("image", PNG, "image/png")))
+    assert isinstance(found, Answer)
+    assert (found.status, found.body["error"]["code"]) == (400, "invalid_type")
+
+
+def test_files_and_links_have_a_largest_size() -> None:
+    """50 MB for an image, 4 MB for a mask, 20 MB of text for a data URI; a mask is a PNG."""
+    large = PNG.ljust(50 * 1024 * 1024 + 1, b"x")
+    image = ("image", PNG, "image/png")
+    uri = "data:image/png;base64," + "A" * 20_971_520
+    body = {"model": "gpt-image-2", "prompt": "x", "images": [{"image_url": uri}]}
+    for asked, code in (
+        (form(*WORDS, ("image", large, "image/png")), "file_too_large"),
+        (form(*WORDS, image, ("mask", PNG.ljust(4 * 1024 * 1024 + 1, b"x"), "image/png")), "file_too_large"),
+        (form(*WORDS, image, ("mask", JPEG, "image/png")), "invalid_image_file"),
+        (Asked(KEY, body=json.dumps(body).encode()), "string_above_max_length"),
+    ):
+        found = openai_edits.read(asked)
+        assert isinstance(found, Answer)
+        assert (found.status, found.body["error"]["code"]) == (400, code)
+
+
 def test_the_json_form_is_read_too() -> None:
     """With data URIs."""
     uri = "data:image/png;base64," + base64.b64encode(PNG).decode()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nanobatch.sandbox.dialects.base import Order
-from nanobatch.sandbox.dialects.openai_request import InvalidError, read
+from nanobatch.sandbox.dialects.openai_request import InvalidError, choice, count, read, text
 
 NEW = "gpt-image-2"
 
@@ -151,6 +151,7 @@ def test_formats_are_drawn(kind: str) -> None:
         {"background": "blue"},
         {"background": "transparent", "output_format": "jpeg"},
         {"moderation": "none"},
+        {"complexity": "most"},
         {"output_compression": 101, "output_format": "jpeg"},
         {"output_compression": "10", "output_format": "jpeg"},
         {"output_compression": True, "output_format": "jpeg"},
@@ -185,6 +186,32 @@ def test_streams_are_not_spoken() -> None:
     """The sandbox says so instead of answering something else."""
     assert "does not stream" in str(wrong(stream=True))
     order(stream=False)
+
+
+@pytest.mark.parametrize("model", ["gpt-image-1", "gpt-image-1.5", "gpt-image-1-mini"])
+def test_older_models_choose_how_closely_they_follow_an_image(model: str) -> None:
+    """Low or high; newer ones are always high and refuse the word, and without an image nobody knows it."""
+    body = {"model": model, "prompt": "x", "input_fidelity": "high"}
+    assert read(body, 0, ("hash",)).references == ("hash",)
+    for wrong_body, references, code in (
+        (body | {"input_fidelity": "medium"}, ("hash",), "invalid_value"),
+        (body | {"model": NEW}, ("hash",), "invalid_input_fidelity_model"),
+        (body, (), "unknown_parameter"),
+    ):
+        with pytest.raises(InvalidError) as caught:
+            read(wrong_body, 0, references)
+        assert (caught.value.param, caught.value.code) == ("input_fidelity", code)
+    assert read({"model": "flux", "prompt": "x", "input_fidelity": "any"}, 0, ("hash",)).model == "flux"
+
+
+def test_the_readers_of_fields_serve_other_vendors_too() -> None:
+    """Each with its own most and its own words."""
+    assert count({"n": 4}, 4) == 4
+    with pytest.raises(InvalidError, match="between 1 and 4, got 5"):
+        count({"n": 5}, 4)
+    assert (text({"a": "b"}, "a"), choice({}, "a", ("b", "c"), "c")) == ("b", "c")
+    with pytest.raises(InvalidError, match="Supported values are: 'b', 'c'"):
+        choice({"a": ["b"]}, "a", ("b", "c"), "c")
 
 
 _NAMES = st.sampled_from([
