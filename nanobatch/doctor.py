@@ -27,7 +27,7 @@ _LIBRARIES = ("httpx", "aiohttp", "msgspec", "pybase64", "pillow")
 # One call that costs nothing for each wire format; the others have none that is documented.
 FREE_CALLS = {
     "gemini": "/models?pageSize=1", "openai": "/models", "openai-chat": "/models", "kie": "/api/v1/chat/credit",
-    "openrouter": "/models", "replicate": "/account", "together": "/models", "xai": "/models",
+    "openrouter": "/key", "replicate": "/account", "together": "/models", "xai": "/models",
 }  # fmt: skip
 
 
@@ -49,20 +49,21 @@ class Sender(Protocol):
         ...
 
 
-def machine(environ: Mapping[str, str], folder: Path) -> list[Finding]:
-    """Check what the machine brings: Python, libraries, disk, proxies."""
+def machine(environ: Mapping[str, str]) -> list[Finding]:
+    """Check what the machine brings: Python, libraries, proxies."""
     shown = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
-    found = [Finding("python", "ok", f"Python {sys.version.split()[0]} with {shown}"), _disk(folder)]
+    found = [Finding("python", "ok", f"Python {sys.version.split()[0]} with {shown}")]
     proxies = [name for name in environ if name.lower() in ("http_proxy", "https_proxy", "all_proxy") and environ[name]]
     if proxies:
         found.append(
-            Finding("proxy", "warning", f"{', '.join(sorted(proxies))} is set, and nanobatch connects without a proxy")
+            Finding("proxy", "ok", f"{', '.join(sorted(proxies))} is set, and requests to other machines go through it")
         )
     return found
 
 
-def _disk(folder: Path) -> Finding:
-    place = folder if folder.exists() else folder.absolute().parent
+def disk(folder: Path) -> Finding:
+    """Check that images can be written to a folder, or to where it will be made."""
+    place = next(each for each in (folder, *folder.absolute().parents) if each.exists())
     try:
         free = shutil.disk_usage(place).free
     except OSError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,13 @@ from nanobatch.cli.reporting import answer
 from nanobatch.cli.running import load_from_surroundings
 from nanobatch.clock import SystemClock
 from nanobatch.connections import Connections
-from nanobatch.doctor import Finding, catalog_age, exit_code, keys, machine, ping
-from nanobatch.errors import NanobatchError
+from nanobatch.doctor import Finding, catalog_age, disk, exit_code, keys, machine, ping
+from nanobatch.errors import ConfigError, NanobatchError
 from nanobatch.lanes import AUTHS, check_credentials
-from nanobatch.settings import Settings
+from nanobatch.settings import ProviderSettings, Settings
 from nanobatch.transport import HttpTransport
 
-_MARKS = {"ok": "✓", "warning": "!", "problem": "✗"}
+_MARKS = {"ok": ("✓", "ok"), "warning": ("!", "!"), "problem": ("✗", "x")}  # the second where only ASCII is written
 _PING_SECONDS = 10.0
 
 
@@ -35,7 +36,7 @@ def examine(config: str | None, *, ping: bool, as_json: bool) -> int:
 
 def _findings(config: str | None, *, pings: bool) -> list[Finding]:
     catalog, clock = load_catalog(), SystemClock()
-    found = machine(os.environ, Path())
+    found = machine(os.environ)
     found.append(catalog_age(catalog, clock))
     try:
         settings = load_from_surroundings({}, config, None)
@@ -43,6 +44,7 @@ def _findings(config: str | None, *, pings: bool) -> list[Finding]:
         found.append(Finding("configuration", "problem", error.message, error.exit_code))
         return found
     found.append(Finding("configuration", "ok", "the configuration can be used"))
+    found.append(disk(Path(settings.output.dir or ".")))
     found += keys(settings, os.environ, catalog)
     if pings:
         found += asyncio.run(_pings(settings))
@@ -52,29 +54,29 @@ def _findings(config: str | None, *, pings: bool) -> list[Finding]:
 async def _pings(settings: Settings) -> list[Finding]:
     """Ask all providers at once."""
     try:
-        credential = await check_credentials(settings.providers)
-    except NanobatchError as error:
-        return [Finding("credentials", "problem", error.message, error.exit_code)]
-    async with Connections(limit=len(settings.providers)) as connections, asyncio.TaskGroup() as group:
-        tasks = [
-            group.create_task(
-                ping(
-                    provider,
-                    HttpTransport(
-                        connections,
-                        base_url=provider.base_url,
-                        auth=AUTHS[provider.auth],
-                        api_key=provider.api_key,
-                        credential=credential if provider.auth == "google" else None,
-                        new_part=_nowhere,
-                        timeout_seconds=_PING_SECONDS,
-                    ),
-                    SystemClock(),
-                )
-            )
-            for provider in settings.providers
-        ]
+        async with Connections(limit=len(settings.providers)) as connections, asyncio.TaskGroup() as group:
+            tasks = [group.create_task(_ping(provider, connections)) for provider in settings.providers]
+    except ConfigError as error:  # a proxy or a certificate that cannot be used
+        return [Finding("ping", "problem", error.message, error.exit_code)]
     return [task.result() for task in tasks]
+
+
+async def _ping(provider: ProviderSettings, connections: Connections) -> Finding:
+    """Ask one provider; credentials that cannot be had are this provider's trouble alone."""
+    try:
+        credential = await check_credentials([provider])
+    except NanobatchError as error:
+        return Finding(f"ping {provider.name}", "problem", error.message, error.exit_code)
+    transport = HttpTransport(
+        connections,
+        base_url=provider.base_url,
+        auth=AUTHS[provider.auth],
+        api_key=provider.api_key,
+        credential=credential,
+        new_part=_nowhere,
+        timeout_seconds=_PING_SECONDS,
+    )
+    return await ping(provider, transport, SystemClock())
 
 
 def _nowhere() -> Path:
@@ -83,10 +85,11 @@ def _nowhere() -> Path:
 
 def render(found: dict[str, Any]) -> Table:
     """Draw one line for each check."""
+    ascii_only = not (sys.stdout.encoding or "").lower().startswith("utf")
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column()
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for check in found["checks"]:
-        table.add_row(_MARKS[check["status"]], check["name"], check["message"])
+        table.add_row(_MARKS[check["status"]][ascii_only], check["name"], check["message"])
     return table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Callable, Mapping
@@ -20,5 +21,7 @@ def answer(found: Mapping[str, Any], *, as_json: bool, render: Callable[[Any], A
         shown = {key: value for key, value in found.items() if key != "detailed"}
         sys.stdout.write(json.dumps(shown, indent=2, ensure_ascii=False) + "\n")
         return
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a name that the terminal cannot show must not end the command
     console = Console(markup=False, highlight=False, soft_wrap=not sys.stdout.isatty())
     console.print(render(found))

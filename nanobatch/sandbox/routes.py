@@ -90,7 +90,7 @@ FREE: tuple[tuple[str, Vendor], ...] = (  # GETs that cost nothing and tell whet
     ("/kie/api/v1/chat/credit", kie),
     ("/v1/account", replicate),
     ("/replicate/account", replicate),
-    ("/openrouter/api/v1/models", openrouter),
+    ("/openrouter/api/v1/{what:models|key}", openrouter),
     ("/together/v1/models", together),
     ("/xai/v1/models", xai),
 )

@@ -10,7 +10,7 @@ import pytest
 
 from nanobatch import doctor
 from nanobatch.catalog import load_catalog
-from nanobatch.doctor import FREE_CALLS, Finding, catalog_age, exit_code, keys, machine, ping
+from nanobatch.doctor import FREE_CALLS, Finding, catalog_age, disk, exit_code, keys, machine, ping
 from nanobatch.errors import Ambiguous, ExchangeError, Unsent
 from nanobatch.model import Request, Response
 from nanobatch.providers import PROTOCOLS
@@ -40,21 +40,23 @@ def statuses(findings: list[Finding]) -> dict[str, str]:
 
 def test_a_sound_machine(tmp_path: Path) -> None:
     """Python, libraries and room on the disk; a folder that is not there yet is looked for above."""
-    assert statuses(machine({}, tmp_path)) == {"python": "ok", "disk": "ok"}
-    assert statuses(machine({}, tmp_path / "out"))["disk"] == "ok"
+    assert statuses(machine({})) == {"python": "ok"}
+    assert disk(tmp_path).status == "ok"
+    assert disk(tmp_path / "not" / "there" / "yet").status == "ok"
 
 
-def test_a_proxy_is_named(tmp_path: Path) -> None:
-    """Whoever needs one learns why nothing gets through; its address may hold a password and is not shown."""
-    found = machine({"HTTPS_PROXY": "http://user:pw@proxy", "no_proxy": "x"}, tmp_path)
-    assert statuses(found)["proxy"] == "warning"
+def test_a_proxy_is_named() -> None:
+    """Whoever cannot get through learns by which way requests go; its address may hold a password and is not shown."""
+    found = machine({"HTTPS_PROXY": "http://user:pw@proxy", "no_proxy": "x"})
+    assert statuses(found)["proxy"] == "ok"
+    assert "HTTPS_PROXY" in found[-1].message
     assert "pw" not in found[-1].message
 
 
 def test_a_full_disk_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Images need room."""
     monkeypatch.setattr(doctor, "LEAST_FREE_BYTES", 10**18)
-    assert statuses(machine({}, tmp_path))["disk"] == "warning"
+    assert disk(tmp_path).status == "warning"
 
 
 def test_old_prices_are_a_warning() -> None:

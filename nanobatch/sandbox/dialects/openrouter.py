@@ -40,9 +40,11 @@ def read(asked: Asked) -> Order | Answer:
 
 
 def models(asked: Asked) -> Answer:
-    """List the models."""
+    """List the models; or, on /key, say what a key may still spend."""
     if not asked.bearer or asked.bearer.startswith(UNACCEPTED):
         return error(401, "No auth credentials found")
+    if asked.path.get("what") == "key":
+        return Answer(200, {"data": {"label": "sk-or-v1-...", "limit": None, "limit_remaining": None, "usage": 0.0}})
     return openai.models(asked)
 
 

@@ -115,7 +115,8 @@ def test_without_a_key_nobody_passes(headers: dict[str, str]) -> None:
     for found in (openrouter.read(Asked(headers, body=b"{}")), openrouter.models(Asked(headers))):
         assert isinstance(found, Answer)
         assert (found.status, found.body["error"]["code"]) == (401, 401)
-    assert "data" in openrouter.models(Asked(KEY)).body
+    assert openrouter.models(Asked(KEY)).body["object"] == "list"
+    assert openrouter.models(Asked(KEY, path={"what": "key"})).body["data"]["limit"] is None
 
 
 def test_an_answer_holds_types_tokens_and_a_price() -> None:

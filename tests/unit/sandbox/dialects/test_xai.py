@@ -83,7 +83,7 @@ def test_without_a_key_nobody_passes(headers: dict[str, str]) -> None:
     """And the key is not repeated."""
     for found in (xai.read(Asked(headers, body=b"{}")), xai.models(Asked(headers))):
         assert isinstance(found, Answer)
-        assert found.status == 401
+        assert found.status == 400
         assert found.body["error"].startswith("Incorrect API key provided")
         assert "secret" not in str(found.body)
     assert "data" in xai.models(Asked(KEY)).body
@@ -115,7 +115,7 @@ def test_it_has_words_for_every_fault_without_an_image() -> None:
     ("fault", "status", "words"),
     [
         ("429", 429, "Too many requests"), ("429money", 429, "used all available credits"),
-        ("badkey", 401, "Incorrect API key"), ("blocked", 400, "rejected by content moderation"),
+        ("badkey", 400, "Incorrect API key"), ("blocked", 400, "rejected by content moderation"),
         ("safety", 400, "rejected by content moderation"), ("500", 500, "failed"), ("503", 503, "at capacity"),
         ("json200err", 200, "failed"),
     ],
