@@ -1,3 +1,3 @@
 """nanobatch turns a file of prompts into images, through whichever provider's quota allows it."""
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"

@@ -7,12 +7,13 @@ import itertools
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rich.table import Table
 
 from nanobatch.catalog import Catalog, load_catalog
+from nanobatch.catalog.profiles import Profile, find_profile, provider_traits, recommend
 from nanobatch.catalog.tables import NEWEST, PriceTable, price_table
 from nanobatch.cli.reporting import answer
 from nanobatch.cli.running import complain, load_from_surroundings
@@ -45,6 +46,7 @@ class Ask:
     latency_seconds: float | None
     per: str | None
     as_json: bool
+    profile: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +70,11 @@ def perform(ask: Ask) -> int:
 
 
 def _found(ask: Ask) -> dict[str, Any]:
+    profile = find_profile(ask.profile) if ask.profile is not None else None
+    if profile is not None:
+        ask = _as_profile(ask, profile)
     if bool(ask.prompts) == (ask.count is not None):
-        raise ConfigError("name prompt files, or say how many images with --count")
+        raise ConfigError("name prompt files, or say how many images with --count or --profile")
     catalog = load_catalog()
     table = price_table(ask.prices, catalog)
     _warn_of_age(table)
@@ -79,12 +84,31 @@ def _found(ask: Ask) -> dict[str, Any]:
         work.wanted, _tiers(ask.tiers), baseline=ask.baseline, latency_seconds=ask.latency_seconds, per=ask.per
     )
     rows = compare(question, table, catalog)
+    advice = {} if profile is None else {"profile": _advice(profile, rows)}
     return {
         "images": sum(wanted.images for wanted in work.wanted),
         "prices": table.name,
         "currency": "USD",
         "providers": rows,
         "plan": _plan(ask, work, settings, table, question, catalog),
+    } | advice
+
+
+def _as_profile(ask: Ask, profile: Profile) -> Ask:
+    """Fill in what the profile says, as far as the command line does not."""
+    if ask.prompts:
+        raise ConfigError("--profile stands for a typical number of images; leave out the prompt files")
+    flags = {**ask.flags, "defaults.size": ask.flags.get("defaults.size") or profile.size}
+    count = profile.images if ask.count is None else ask.count
+    return replace(ask, flags=flags, count=count, per=ask.per or profile.per)
+
+
+def _advice(profile: Profile, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Say whom to use in a profile's situation."""
+    return {
+        "name": profile.name,
+        "situation": profile.situation,
+        "recommended": recommend(profile, rows, provider_traits()),
     }
 
 
@@ -163,19 +187,21 @@ def render(found: Mapping[str, Any]) -> Table:
     is_periodic = any(row["yearly_usd"] is not None for row in found["providers"])
     table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left", caption_justify="left")
     table.title = f"{found['images']:,} images, prices: {found['prices']}, USD"
-    for title in ("provider", "size", "each", "total", "as a batch", "time", "bound by"):
-        table.add_column(title, justify="left" if title in ("provider", "bound by") else "right")
-    for title in ("a month", "a year", "saved a year") if is_periodic else ():
-        table.add_column(title, justify="right")
+    titles = ["provider", "size", "each", "total", "batch", "time"]
+    titles += ["a month", "a year", "saved"] if is_periodic else ["bound by"]  # all of them are too wide together
+    for title in titles:
+        table.add_column(title, justify="left" if title in ("provider", "bound by") else "right", no_wrap=True)
     for row in found["providers"]:
         if row["price_usd"] is None:  # it is in the data; a person needs no line to know that there is nothing
             continue
         cells = [
             row["provider"], row["size"], _usd(row["price_usd"], 4), _usd(row["cost_usd"]), _usd(row["batch_cost_usd"]),
-            _time(row["duration_seconds"]), row["bound_by"] or "–",
+            _time(row["duration_seconds"]),
         ]  # fmt: skip
         if is_periodic:
             cells += [_usd(row["monthly_usd"]), _usd(row["yearly_usd"]), _usd(row["yearly_saving_usd"])]
+        else:
+            cells.append(row["bound_by"] or "–")
         table.add_row(*cells)
     plan = found["plan"]
     shares = ", ".join(f"{part['images']:,} at {part['provider']}" for part in plan["allocations"]) or "nothing to do"
@@ -185,11 +211,22 @@ def render(found: Mapping[str, Any]) -> Table:
         f"{_time(plan['duration_seconds'])}"
         + (f"; {plan['already_done']:,} are there already" if plan["already_done"] else "")
     )
+    if (profile := found.get("profile")) is not None:
+        table.caption = "\n".join([*_recommended(profile), table.caption])
     return table
 
 
+def _recommended(profile: Mapping[str, Any]) -> list[str]:
+    """Say in lines whom to use, in order of priority."""
+    lines = [f"{profile['name']}: {profile['situation']}"]
+    for number, choice in enumerate(profile["recommended"], start=1):
+        lines.append(f"  {number}. {choice['provider']}: {_usd(choice['cost_usd'])}, {choice['why']}")
+    return lines if profile["recommended"] else [*lines, "  nobody in this table fits"]
+
+
 def _usd(amount: float | None, digits: int = 2) -> str:
-    return "–" if amount is None else f"{amount:,.{digits}f}"
+    """Write an amount; nobody counts the cents of thousands."""
+    return "–" if amount is None else f"{amount:,.{0 if amount >= 1000 else digits}f}"
 
 
 def _time(seconds: float | None) -> str:

@@ -26,6 +26,12 @@ def estimate_cost(  # noqa: PLR0913 - the options of the command
     ] = None,
     *,
     count: Annotated[int | None, typer.Option(min=1, metavar="N", help="So many images, instead of files.")] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="prototype, ecommerce, enterprise-4k, frontend or china: whom to use, and why."
+        ),
+    ] = None,
     size: Annotated[str | None, typer.Option(metavar="512|1K|2K|4K", help="Of the images.")] = None,
     model: Annotated[str | None, typer.Option("--model", "-m", metavar="NAME", help="Such as nano-banana-pro.")] = None,
     provider: Annotated[
@@ -69,5 +75,6 @@ def estimate_cost(  # noqa: PLR0913 - the options of the command
         latency_seconds=latency,
         per=per,
         as_json=output is ReportFormat.JSON,
+        profile=profile,
     )  # fmt: skip
     raise typer.Exit(perform(ask))

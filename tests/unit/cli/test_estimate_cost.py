@@ -92,3 +92,44 @@ def test_a_mistake_is_2(shell: Shell, arguments: tuple[str, ...], words: str) ->
     assert done.returncode == 2
     assert words in done.stderr
     assert done.stdout == ""
+
+
+def test_a_profile_fills_in_number_size_and_period_and_says_whom_to_use(shell: Shell) -> None:
+    """A table and its prices decide, so the snapshot of 2025-12 gives what was right then."""
+    answer = found(shell, "--profile", "china", "--prices", "2025-12")
+    assert answer["images"] == 1000
+    assert answer["providers"][0]["size"] == "1K"
+    assert answer["providers"][0]["monthly_usd"] == 39.0
+    advice = answer["profile"]
+    assert [choice["provider"] for choice in advice["recommended"]] == ["apiyi", "laozhang"]
+    assert list(advice["recommended"][0]) == ["provider", "cost_usd", "batch_cost_usd", "duration_seconds", "why"]
+    assert advice["name"] == "china"
+
+
+def test_what_the_command_line_says_goes_before_the_profile(shell: Shell) -> None:
+    """A catalogue may have another number of images."""
+    answer = found(shell, "--profile", "ecommerce", "--count", "50", "--size", "4K", "--per", "week")
+    assert answer["images"] == 50
+    assert {row["size"] for row in answer["providers"]} == {"4K"}
+    assert answer["profile"]["recommended"][0]["cost_usd"] == 4.5
+
+
+def test_a_profile_is_a_line_for_each_choice(shell: Shell) -> None:
+    """In a terminal of 80 columns nothing is cut off."""
+    done = shell.run("estimate-cost", "--profile", "enterprise-4k")
+    assert "1. google: 1,200, the cheapest that fits; the vendor itself" in done.stdout
+    assert "…" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--profile", "ecomerce"), "did you mean ecommerce"),
+        (("--profile", "china", "p.csv"), "leave out the prompt files"),
+    ],
+)
+def test_a_wrong_profile_is_a_sentence(shell: Shell, arguments: tuple[str, ...], words: str) -> None:
+    """Neither a guess nor a traceback."""
+    done = shell.run("estimate-cost", *arguments)
+    assert done.returncode == 2
+    assert words in done.stderr
