@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import random
 import secrets
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from nanobatch.attempts import Tally
-from nanobatch.budget import Budget
+from nanobatch.budget import Budget, micro
 from nanobatch.clock import Clock, iso
 from nanobatch.connections import Connections
 from nanobatch.engines.local import LocalEngine
@@ -30,6 +32,7 @@ from nanobatch.records import record_of, record_without_image
 from nanobatch.retry import RetryPolicy
 from nanobatch.routing import Lane, Router, Seller
 from nanobatch.settings import Settings
+from nanobatch.spending import DaySpending, default_path
 from nanobatch.stopping import Stop, StopReason
 from nanobatch.summary import Ledger, Totals, summarise
 
@@ -154,12 +157,27 @@ class _Run:
             is_alone=len(self._prepared.sellers) == 1,
         )
 
+    @contextlib.contextmanager
+    def _budget(self) -> Iterator[Budget]:
+        """Open the limits on money. What the sandbox draws costs nothing, so it does not count for the day."""
+        run, a_day = self._settings.run.budget_usd, self._settings.usage.budget_usd_per_day
+        if a_day is None or self._settings.sandbox:
+            yield Budget(run)
+            return
+        path = default_path(os.environ, Path.home())
+        with contextlib.closing(DaySpending(path, micro(a_day), run=self._run_id, clock=self._clock)) as day:
+            yield Budget(run, day)
+
     async def _generate(self, lanes: Sequence[Lane]) -> None:
+        with self._budget() as budget:
+            await self._generate_within(budget, lanes)
+
+    async def _generate_within(self, budget: Budget, lanes: Sequence[Lane]) -> None:
         settings, folder = self._settings, self._folder
         pipeline = Pipeline(
             router=Router(lanes, settings.run.strategy),
             retry=RetryPolicy(settings.run.retries, on_unknown=settings.run.on_unknown, rng=self._rng),
-            budget=Budget(settings.run.budget_usd),
+            budget=budget,
             store=folder.store,
             manifest=folder.manifest,
             ledger=folder.ledger,

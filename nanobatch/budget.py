@@ -1,4 +1,4 @@
-"""The user's limit on money: a request is sent only after its worst price was reserved.
+"""The user's limits on money, of a run and of a day: a request is sent only after its worst price was reserved.
 
 Amounts are kept in whole millionths of a dollar, so that a thousand additions of $0.134 are exact.
 """
@@ -9,11 +9,13 @@ import asyncio
 from dataclasses import dataclass
 
 from nanobatch.errors import LimitReached
+from nanobatch.spending import DaySpending
 
 _MICRO = 1_000_000
 
 
-def _micro(usd: float) -> int:
+def micro(usd: float) -> int:
+    """Turn dollars into whole millionths."""
     return round(usd * _MICRO)
 
 
@@ -22,6 +24,7 @@ class Reservation:
     """Money set aside for one request, in millionths of a dollar; nothing once it is settled."""
 
     amount: int
+    day: str | None = None  # on which it counts, where there is a limit for days
 
 
 class Budget:
@@ -29,10 +32,15 @@ class Budget:
 
     `spent + possible + reserved` never exceeds the limit, however many requests are in flight: `reserve` and
     `settle` do not await between looking and taking.
+
+    Args:
+        limit_usd: For this run; None is no limit.
+        day: What all runs of the day spend, where that has a limit.
     """
 
-    def __init__(self, limit_usd: float | None) -> None:
-        self._limit = None if limit_usd is None else _micro(limit_usd)
+    def __init__(self, limit_usd: float | None, day: DaySpending | None = None) -> None:
+        self._limit = None if limit_usd is None else micro(limit_usd)
+        self._day = day
         self._spent = 0
         self._possible = 0
         self._reserved = 0
@@ -53,35 +61,65 @@ class Budget:
 
         Raises:
             LimitReached: The rest of the budget does not cover the request, whatever those on the wire cost.
+            StoreError: The day's spending cannot be written down.
         """
-        amount = _micro(worst_usd)
-        while self._limit is not None and self._spent + self._possible + self._reserved + amount > self._limit:
-            if self._reserved == 0 or self._spent + self._possible + amount > self._limit:
-                raise LimitReached(
-                    f"the budget of ${self._limit / _MICRO:.2f} is used up: ${self.spent_usd:.3f} spent"
-                    + (f", ${self.possible_usd:.3f} possibly billed" if self._possible else "")
-                    + f", and the next image may cost ${worst_usd:.3f}"
-                )
+        amount = micro(worst_usd)
+        while True:
+            self._check_run(amount)
+            if self._limit is None or self._spent + self._possible + self._reserved + amount <= self._limit:
+                day = self._day.take(amount) if self._day is not None and amount else None
+                if self._day is None or not amount or day is not None:
+                    self._reserved += amount
+                    return Reservation(amount, day)
+                self._check_day(self._day, amount)
             self._changed.clear()
             await self._changed.wait()
-        self._reserved += amount
-        return Reservation(amount)
+
+    def _check_run(self, amount: int) -> None:
+        """Raise LimitReached when waiting for requests on the wire would not help the run's budget."""
+        if self._limit is None or self._spent + self._possible + self._reserved + amount <= self._limit:
+            return
+        if self._reserved == 0 or self._spent + self._possible + amount > self._limit:
+            raise LimitReached(
+                f"the budget of ${self._limit / _MICRO:.2f} is used up: ${self.spent_usd:.3f} spent"
+                + (f", ${self.possible_usd:.3f} possibly billed" if self._possible else "")
+                + f", and the next image may cost ${amount / _MICRO:.3f}"
+            )
+
+    def _check_day(self, day: DaySpending, amount: int) -> None:
+        """Raise LimitReached when waiting for this run's requests on the wire would not help the day's budget."""
+        totals = day.totals()
+        others = totals.reserved - self._reserved
+        if self._reserved and totals.spent + totals.possible + max(0, others) + amount <= day.limit:
+            return
+        raise LimitReached(
+            f"the budget of ${day.limit / _MICRO:.2f} a day is used up: ${totals.spent / _MICRO:.3f} spent today"
+            + (f", ${totals.possible / _MICRO:.3f} possibly billed" if totals.possible else "")
+            + (f", ${others / _MICRO:.3f} set aside by other runs" if others > 0 else "")
+            + f", and the next image may cost ${amount / _MICRO:.3f}; the day ends at midnight"
+        )
 
     def shrink(self, reservation: Reservation, worst_usd: float) -> None:
         """Set less aside: the request goes to a cheaper provider than it might have."""
-        less = min(reservation.amount, _micro(worst_usd))
+        less = min(reservation.amount, micro(worst_usd))
         if less < reservation.amount:
             self._reserved -= reservation.amount - less
+            self._settle_day(reservation, reservation.amount - less)
             reservation.amount = less
             self._changed.set()
 
     def settle(self, reservation: Reservation, *, spent_usd: float = 0.0, possible_usd: float = 0.0) -> None:
         """Replace a reservation by what became of it."""
+        self._settle_day(reservation, reservation.amount, micro(spent_usd), micro(possible_usd))
         self._reserved -= reservation.amount
         reservation.amount = 0
-        self._spent += _micro(spent_usd)
-        self._possible += _micro(possible_usd)
+        self._spent += micro(spent_usd)
+        self._possible += micro(possible_usd)
         self._changed.set()
+
+    def _settle_day(self, reservation: Reservation, amount: int, spent: int = 0, possible: int = 0) -> None:
+        if self._day is not None and (amount or spent or possible):
+            self._day.settle(reservation.day or self._day.today(), amount, spent=spent, possible=possible)
 
     def release(self, reservation: Reservation) -> None:
         """Give back a reservation that came to nothing; one that is settled already stays as it is."""

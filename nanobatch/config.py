@@ -15,7 +15,7 @@ from nanobatch.errors import ConfigError
 from nanobatch.lookup import ENVIRONMENT, Sources, checked, nearest
 from nanobatch.schema import LATER, LIMITS, PROVIDER, SECTIONS
 from nanobatch.selection import Selection
-from nanobatch.settings import Defaults, OutputSettings, RunSettings, Settings
+from nanobatch.settings import Defaults, OutputSettings, RunSettings, Settings, UsageSettings
 from nanobatch.yaml_files import Document, parse
 
 FILE = "nanobatch.yaml"
@@ -63,6 +63,7 @@ def load_settings(
         providers=selection.providers(),
         warnings=tuple(selection.warnings),
         sandbox=sandbox_url is not None,
+        usage=UsageSettings(values["usage"].get("budget_usd_per_day")),
         origins=origins,
     )
 

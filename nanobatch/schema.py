@@ -218,7 +218,6 @@ LATER: Mapping[str, Callable[[Any], bool]] = {
     "cache.url": lambda value: value is not None,
     "cache.semantic": lambda value: bool(value.get("enabled")),
     "usage.url": lambda value: value is not None,
-    "usage.budget_usd_per_day": lambda value: value is not None,
 }
 
 

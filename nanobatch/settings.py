@@ -76,6 +76,13 @@ class OutputSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class UsageSettings:
+    """What all runs of a user may do together."""
+
+    budget_usd_per_day: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """What a provider allows; None is no limit."""
 
@@ -116,6 +123,7 @@ class Settings:
     providers: tuple[ProviderSettings, ...]  # in the order in which they are tried
     warnings: tuple[str, ...] = ()
     sandbox: bool = False
+    usage: UsageSettings = UsageSettings()
     origins: Mapping[str, str] = field(default_factory=dict)
 
     def origin(self, key: str) -> str:

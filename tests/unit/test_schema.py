@@ -132,7 +132,6 @@ def test_limits_have_the_schemas_keys() -> None:
         ("cache.url", None, "redis://h"),
         ("cache.semantic", {"enabled": False}, {"enabled": True}),
         ("usage.url", None, "redis://h"),
-        ("usage.budget_usd_per_day", None, 0.0),
     ],
 )
 def test_what_comes_later_is_told_from_what_is_here(dotted: str, now: Any, later: Any) -> None:
