@@ -45,6 +45,7 @@ class Totals:
 
     providers: defaultdict[str, ProviderTotals] = field(default_factory=lambda: defaultdict(ProviderTotals))
     new_images: int = 0
+    new_images_usd: float = 0.0  # what they cost, attempts of earlier runs included
     warnings: list[str] = field(default_factory=list)
 
     def __call__(self, event: Event) -> None:
@@ -57,6 +58,7 @@ class Totals:
             case JobFinished(record=record) if record.has_image and record.provider:
                 self.providers[record.provider].images += 1
                 self.new_images += 1
+                self.new_images_usd += record.cost_usd
             case Warned(message=message):
                 self.warnings.append(message)
             case _:
@@ -75,11 +77,14 @@ class Ledger:
 
     statuses: Counter[str] = field(default_factory=Counter)
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
+    images_usd: float = 0.0  # what all images of the input cost when they were made
     account_stopped: bool = False  # a job is unfinished because no account accepts it
 
     def add(self, record: Record) -> None:
         """Count one record of the final manifest."""
         self.statuses[record.status] += 1
+        if record.has_image:
+            self.images_usd += record.cost_usd
         if record.error is not None:
             if record.status is Status.UNFINISHED and record.error.code in _ACCOUNT_CODES:
                 self.account_stopped = True
@@ -137,6 +142,7 @@ def summarise(  # noqa: PLR0913 - one argument for each source of facts
         **{status.value: final.statuses[status] for status in Status},
         "resumed": max(0, final.images - totals.new_images),  # recovered ones too
         "attempts": sum(provider.attempts for provider in totals.providers.values()),
+        "saved_by_resume_usd": round(max(0.0, final.images_usd - totals.new_images_usd), 6),
         "images_per_minute": round(totals.new_images / duration * 60, 2) if duration > 0 else 0.0,
         "cost_usd": round(cost, 6),
         "maybe_cost_usd": round(sum(provider.maybe_cost_usd for provider in totals.providers.values()), 6),

@@ -51,6 +51,8 @@ def _money_line(summary: Mapping[str, Any]) -> str:
         parts.append(f"{money(each)} an image")
     if summary["maybe_cost_usd"]:
         parts.append(f"{money(summary['maybe_cost_usd'])} possibly billed besides")
+    if summary["saved_by_resume_usd"]:
+        parts.append(f"{money(summary['saved_by_resume_usd'])} not spent again")
     if summary["images_per_minute"]:
         parts.append(f"{rate(summary['images_per_minute'])} images per minute")
     return ", ".join(parts)

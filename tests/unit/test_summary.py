@@ -34,6 +34,7 @@ KEYS = [
     "unfinished",
     "resumed",
     "attempts",
+    "saved_by_resume_usd",
     "images_per_minute",
     "cost_usd",
     "maybe_cost_usd",
@@ -134,14 +135,16 @@ def test_images_of_earlier_runs_are_resumed() -> None:
     for number in range(5):
         final.add(ok(number))
     totals(JobFinished(ok(4)))
-    assert summary(totals=totals, final=final)["resumed"] == 4
+    found = summary(totals=totals, final=final)
+    assert (found["resumed"], found["saved_by_resume_usd"]) == (4, 0.536)
 
 
 def test_resumed_is_never_negative() -> None:
     """A manifest that could not be read back whole does not turn counts around."""
     totals = Totals()
     totals(JobFinished(ok(4)))
-    assert summary(totals=totals, final=Ledger())["resumed"] == 0
+    found = summary(totals=totals, final=Ledger())
+    assert (found["resumed"], found["saved_by_resume_usd"]) == (0, 0.0)
 
 
 def test_attempts_and_errors_are_counted_per_provider() -> None:
