@@ -65,39 +65,52 @@ class Budget:
         """
         amount = micro(worst_usd)
         while True:
-            self._check_run(amount)
-            if self._limit is None or self._spent + self._possible + self._reserved + amount <= self._limit:
-                day = self._day.take(amount) if self._day is not None and amount else None
-                if self._day is None or not amount or day is not None:
-                    self._reserved += amount
-                    return Reservation(amount, day)
-                self._check_day(self._day, amount)
+            reservation = self._on_the_day(amount) if self._fits(amount) else None
+            if reservation is not None:
+                self._reserved += amount
+                return reservation
             self._changed.clear()
             await self._changed.wait()
 
-    def _check_run(self, amount: int) -> None:
-        """Raise LimitReached when waiting for requests on the wire would not help the run's budget."""
-        if self._limit is None or self._spent + self._possible + self._reserved + amount <= self._limit:
-            return
-        if self._reserved == 0 or self._spent + self._possible + amount > self._limit:
-            raise LimitReached(
-                f"the budget of ${self._limit / _MICRO:.2f} is used up: ${self.spent_usd:.3f} spent"
-                + (f", ${self.possible_usd:.3f} possibly billed" if self._possible else "")
-                + f", and the next image may cost ${amount / _MICRO:.3f}"
-            )
+    def _fits(self, amount: int) -> bool:
+        """Tell whether the run's budget covers an amount now.
 
-    def _check_day(self, day: DaySpending, amount: int) -> None:
-        """Raise LimitReached when waiting for this run's requests on the wire would not help the day's budget."""
-        totals = day.totals()
-        others = totals.reserved - self._reserved
-        if self._reserved and totals.spent + totals.possible + max(0, others) + amount <= day.limit:
-            return
+        Raises:
+            LimitReached: It never will, whatever the requests on the wire cost.
+        """
+        if self._limit is None or self._spent + self._possible + self._reserved + amount <= self._limit:
+            return True
+        if self._reserved and self._spent + self._possible + amount <= self._limit:
+            return False
         raise LimitReached(
-            f"the budget of ${day.limit / _MICRO:.2f} a day is used up: ${totals.spent / _MICRO:.3f} spent today"
-            + (f", ${totals.possible / _MICRO:.3f} possibly billed" if totals.possible else "")
-            + (f", ${others / _MICRO:.3f} set aside by other runs" if others > 0 else "")
-            + f", and the next image may cost ${amount / _MICRO:.3f}; the day ends at midnight"
+            f"the budget of ${self._limit / _MICRO:.2f} is used up: ${self.spent_usd:.3f} spent"
+            + (f", ${self.possible_usd:.3f} possibly billed" if self._possible else "")
+            + f", and the next image may cost ${amount / _MICRO:.3f}"
         )
+
+    def _on_the_day(self, amount: int) -> Reservation | None:
+        """Set an amount aside on the day; None while this run's requests on the wire may still make room for it.
+
+        Raises:
+            LimitReached: They cannot.
+        """
+        if self._day is None or not amount:
+            return Reservation(amount)
+        while (day := self._day.take(amount)) is None:
+            totals = self._day.totals()
+            if totals.all + amount <= self._day.limit:
+                continue  # another run has given something back just now
+            others = max(0, totals.reserved - self._reserved)
+            if self._reserved and totals.spent + totals.possible + others + amount <= self._day.limit:
+                return None
+            raise LimitReached(
+                f"the budget of ${self._day.limit / _MICRO:.2f} a day is used up: "
+                f"${totals.spent / _MICRO:.3f} spent today"
+                + (f", ${totals.possible / _MICRO:.3f} possibly billed" if totals.possible else "")
+                + (f", ${others / _MICRO:.3f} set aside by other runs" if others else "")
+                + f", and the next image may cost ${amount / _MICRO:.3f}; the day ends at midnight"
+            )
+        return Reservation(amount, day)
 
     def shrink(self, reservation: Reservation, worst_usd: float) -> None:
         """Set less aside: the request goes to a cheaper provider than it might have."""

@@ -46,6 +46,11 @@ class DayTotals:
     possible: int
     reserved: int
 
+    @property
+    def all(self) -> int:
+        """What counts against the limit."""
+        return self.spent + self.possible + self.reserved
+
 
 def default_path(environ: Mapping[str, str], home: Path) -> Path:
     """Return where the database of a user lives."""
@@ -92,8 +97,7 @@ class DaySpending:
         try:
             self._database.execute("BEGIN IMMEDIATE")
             try:
-                totals = self.totals(day)
-                fits = totals.spent + totals.possible + totals.reserved + amount <= self.limit
+                fits = self.totals(day).all + amount <= self.limit
                 if fits:
                     self._database.execute(_ADD, (day, self._run, 0, 0, amount))
             finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -54,12 +55,12 @@ def find_profile(name: str) -> Profile:
     Raises:
         ConfigError: There is none.
     """
-    known = _document()["profiles"]
+    known = profile_names()
     if name not in known:
         near = difflib.get_close_matches(name, known, 1)
         meant = f"; did you mean {near[0]}?" if near else ""
         raise ConfigError(f"--profile: there is no {name!r}, only {', '.join(known)}{meant}")
-    return Profile(name, **known[name])
+    return Profile(name, **_document()["profiles"][name])
 
 
 def provider_traits() -> Mapping[str, Traits]:
@@ -109,6 +110,7 @@ def _why(place: int, profile: Profile, row: Mapping[str, Any], traits: Traits) -
     return "; ".join(reasons)
 
 
+@functools.cache
 def _document() -> Mapping[str, Any]:
     text = resources.files(__package__).joinpath(_FILE).read_text(encoding="utf-8")
     return parse(text, _FILE).values

@@ -84,14 +84,17 @@ def _found(ask: Ask) -> dict[str, Any]:
         work.wanted, _tiers(ask.tiers), baseline=ask.baseline, latency_seconds=ask.latency_seconds, per=ask.per
     )
     rows = compare(question, table, catalog)
-    advice = {} if profile is None else {"profile": _advice(profile, rows)}
+    advice = None if profile is None else _advice(profile, rows)
+    if advice is not None and not ask.flags.get("providers"):  # the plan is what the advice comes to
+        recommended = [choice["provider"] for choice in advice["recommended"]]
+        settings = load_from_surroundings({**ask.flags, "providers": recommended}, ask.config, None, without_keys=True)
     return {
         "images": sum(wanted.images for wanted in work.wanted),
         "prices": table.name,
         "currency": "USD",
         "providers": rows,
         "plan": _plan(ask, work, settings, table, question, catalog),
-    } | advice
+    } | ({} if advice is None else {"profile": advice})
 
 
 def _as_profile(ask: Ask, profile: Profile) -> Ask:

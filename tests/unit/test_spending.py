@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from nanobatch.budget import Budget
+from nanobatch.budget import Budget, Reservation
 from nanobatch.clock import SystemClock
 from nanobatch.errors import LimitReached, StoreError
 from nanobatch.spending import DaySpending, DayTotals, default_path
@@ -157,6 +157,25 @@ async def test_a_budget_asks_the_day_as_well(tmp_path: Path) -> None:
     with pytest.raises(LimitReached, match=words):
         await budget.reserve(0.5)
     assert (await budget.reserve(0.0)).day is None  # what costs nothing needs no day
+    mine.close()
+    other.close()
+
+
+async def test_what_another_run_gives_back_meanwhile_is_taken(tmp_path: Path) -> None:
+    """Between the look that found no room and the look at why, a limit may cease to be reached."""
+    other = door(tmp_path, "b")
+    taken = other.take(900_000)
+    assert taken is not None
+
+    class Late(DaySpending):
+        def take(self, amount: int) -> str | None:
+            found = super().take(amount)
+            if found is None:
+                other.settle("2026-11-24", 900_000, spent=100_000)
+            return found
+
+    mine = Late(tmp_path / "state" / "s.sqlite", DOLLAR, run="a", clock=ManualClock(wall_offset=NOON))
+    assert await Budget(None, mine).reserve(0.5) == Reservation(500_000, taken)
     mine.close()
     other.close()
 

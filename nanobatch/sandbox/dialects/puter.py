@@ -174,11 +174,9 @@ def _sniffed(text: Any) -> str:
 
 
 def _no_token(token: str) -> Answer | None:
-    return (
-        None
-        if token and not token.startswith(UNACCEPTED)
-        else _error(401, "token_auth_failed", "Authentication failed.")
-    )
+    if token and not token.startswith(UNACCEPTED):
+        return None
+    return _error(401, "token_auth_failed", "Authentication failed.")
 
 
 def _success(result: str) -> Answer:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from nanobatch.catalog.profiles import profile_names
 from tests.tiny_server import Shell
 
 
@@ -104,6 +105,22 @@ def test_a_profile_fills_in_number_size_and_period_and_says_whom_to_use(shell: S
     assert [choice["provider"] for choice in advice["recommended"]] == ["apiyi", "laozhang"]
     assert list(advice["recommended"][0]) == ["provider", "cost_usd", "batch_cost_usd", "duration_seconds", "why"]
     assert advice["name"] == "china"
+
+
+def test_the_plan_of_a_profile_is_its_advice(shell: Shell) -> None:
+    """Also for somebody whose only key is that of a provider that sells nothing of the kind."""
+    shell.env["OPENAI_API_KEY"] = "k"
+    answer = found(shell, "--profile", "china")
+    names = [choice["provider"] for choice in answer["profile"]["recommended"]]
+    assert answer["plan"]["allocations"][0]["provider"] == names[0] == "laozhang"
+    other = found(shell, "--profile", "china", "-p", "google")
+    assert other["plan"]["allocations"][0]["provider"] == "google"
+
+
+def test_the_help_names_every_profile(shell: Shell) -> None:
+    """What can be asked for can be found."""
+    shown = shell.run("estimate-cost", "--help").stdout
+    assert all(name in shown for name in profile_names())
 
 
 def test_what_the_command_line_says_goes_before_the_profile(shell: Shell) -> None:
