@@ -31,12 +31,12 @@ from nanobatch.preparation import Prepared
 from nanobatch.records import record_of, record_without_image
 from nanobatch.retry import RetryPolicy
 from nanobatch.routing import Lane, Router, Seller
+from nanobatch.run_note import NOTE, RUN_FILE, RunNote, encoded, without_secrets, working_folder
 from nanobatch.settings import Settings
 from nanobatch.spending import DaySpending, default_path
 from nanobatch.stopping import Stop, StopReason
 from nanobatch.summary import Ledger, Totals, summarise
 
-RUN_FILE = "run.json"
 MOST_WORKERS = 8192
 _SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
@@ -115,6 +115,7 @@ class _Run:
     async def go(self) -> Mapping[str, Any]:
         """Generate, then write down how it went, also after a failure."""
         settings, plan = self._settings, self._prepared.plan
+        self._folder.store.write(NOTE, encoded(self._note()))
         self._observe(
             RunStarted(
                 run_id=self._run_id,
@@ -143,6 +144,21 @@ class _Run:
         await self._folder.store.put(RUN_FILE, _pretty(summary))
         self._observe(RunFinished(summary))
         return summary
+
+    def _note(self) -> RunNote:
+        """Tell those who ask from outside what this run is about."""
+        request, plan = self._prepared.request, self._prepared.plan
+        return RunNote(
+            run_id=self._run_id,
+            started_at=iso(self._started),
+            jobs=plan.jobs,
+            already_done=self._resumed,
+            sandbox=self._settings.sandbox,
+            folder=str(self._prepared.root.absolute()),
+            cwd=working_folder(),
+            command=without_secrets(request.command),
+            inputs=request.inputs,
+        )
 
     def _lane(self, seller: Seller, connections: Connections, credential: GoogleCredential | None) -> Lane:
         return open_lane(

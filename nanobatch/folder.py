@@ -8,9 +8,11 @@ import hashlib
 import json
 import os
 import socket
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from nanobatch.attempts import AttemptsLedger, Landed, OpenTask, Past, read_past
 from nanobatch.clock import Clock, iso
@@ -22,6 +24,8 @@ from nanobatch.stores.local import STATE_FOLDER, LocalStore
 
 ATTEMPTS = f"{STATE_FOLDER}/attempts.jsonl"
 LOCK = f"{STATE_FOLDER}/lock"
+ASKED_TIMES = 20  # a tenth of a second in all: `status` may be asking at the very moment when a run starts
+ASKED_AGAIN_SECONDS = 0.005
 
 
 @contextlib.contextmanager
@@ -39,12 +43,10 @@ def locked(root: Path, clock: Clock) -> Iterator[None]:
     except OSError as error:
         raise as_store_error(error, path) from error
     try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _taken(fd):
             raise ConfigError(
-                f"{root} is in use by another run{_holder(fd)}; wait for it or choose another --out"
-            ) from None
+                f"{root} is in use by another run{_told(holder_of(fd))}; wait for it or choose another --out"
+            )
         holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": iso(clock.wall())}
         os.ftruncate(fd, 0)
         os.pwrite(fd, json.dumps(holder).encode(), 0)
@@ -53,12 +55,46 @@ def locked(root: Path, clock: Clock) -> Iterator[None]:
         os.close(fd)
 
 
-def _holder(fd: int) -> str:
+def _taken(fd: int) -> bool:
+    """Take the lock, unless another run has it. Whoever only asks (`who_holds`) has it for no more than a moment."""
+    for _ in range(ASKED_TIMES):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(ASKED_AGAIN_SECONDS)
+        else:
+            return True
+    return False
+
+
+def who_holds(root: Path) -> dict[str, Any] | None:
+    """Tell which run holds a folder now, as `{"pid", "host", "since"}`; None when nobody does. Changes nothing."""
+    try:
+        fd = os.open(root / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)  # others that only ask do not stand in the way
+    except BlockingIOError:
+        return holder_of(fd)
+    finally:
+        os.close(fd)
+    return None
+
+
+def holder_of(fd: int) -> dict[str, Any]:
+    """Read who wrote an open lock file; what is not known is None."""
     try:
         holder = json.loads(os.pread(fd, 1000, 0))
-        return f" (process {holder['pid']} on {holder['host']}, since {holder['since']})"
+        return {key: holder[key] for key in ("pid", "host", "since")}
     except (ValueError, KeyError, TypeError):
+        return dict.fromkeys(("pid", "host", "since"))
+
+
+def _told(holder: Mapping[str, Any]) -> str:
+    if holder["pid"] is None:
         return ""
+    return f" (process {holder['pid']} on {holder['host']}, since {holder['since']})"
 
 
 @dataclass(slots=True)

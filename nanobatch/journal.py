@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import msgspec
 
@@ -102,21 +102,27 @@ def read_lines(path: Path, decoder: msgspec.json.Decoder[T]) -> Iterator[tuple[i
     except FileNotFoundError:
         return
     with file:
-        offset = 0
-        broken: str | None = None
-        for number, line in enumerate(file, 1):
-            if broken is not None and line.strip():
-                raise ConfigError(broken)
-            if line.endswith(b"\n") and line.strip():
-                try:
-                    yield offset, decoder.decode(line)
-                except (msgspec.DecodeError, UnicodeDecodeError):
-                    # Fatal only when another line follows directly: the remains of a failed write are followed by
-                    # an empty line or by the end.
-                    broken = f"{path}:{number}: this line is damaged; repair or remove it, then run again"
-            elif not line.strip():
-                broken = None
-            offset += len(line)
+        yield from lines_of(file, path, decoder)
+
+
+def lines_of(file: BinaryIO, path: Path, decoder: msgspec.json.Decoder[T]) -> Iterator[tuple[int, T]]:
+    """Yield the lines of an open file, from its beginning, as `read_lines` does; `path` is only for the message."""
+    file.seek(0)
+    offset = 0
+    broken: str | None = None
+    for number, line in enumerate(file, 1):
+        if broken is not None and line.strip():
+            raise ConfigError(broken)
+        if line.endswith(b"\n") and line.strip():
+            try:
+                yield offset, decoder.decode(line)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                # Fatal only when another line follows directly: the remains of a failed write are followed by
+                # an empty line or by the end.
+                broken = f"{path}:{number}: this line is damaged; repair or remove it, then run again"
+        elif not line.strip():
+            broken = None
+        offset += len(line)
 
 
 def _end_at_whole_line(path: Path) -> None:

@@ -6,7 +6,7 @@ import os
 import secrets
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -39,6 +39,7 @@ class Request:
     skip_invalid: bool = False
     retry_failed: bool = False
     fresh: bool = False
+    command: tuple[str, ...] = field(default=(), repr=False)  # what was typed after `nanobatch`; decides nothing
 
 
 @dataclass(frozen=True, slots=True)

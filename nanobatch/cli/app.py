@@ -16,6 +16,7 @@ from nanobatch.cli.estimate_cost import estimate_cost
 from nanobatch.cli.providers import providers
 from nanobatch.cli.run import run
 from nanobatch.cli.sandbox import sandbox
+from nanobatch.cli.status import status
 from nanobatch.errors import StoreError
 
 BUG = 70  # EX_SOFTWARE of sysexits.h
@@ -33,6 +34,7 @@ app.command()(run)
 app.command(name="estimate-cost")(estimate_cost)
 app.command(name="providers")(providers)
 app.command()(doctor)
+app.command()(status)
 app.command()(sandbox)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -175,6 +176,7 @@ def run(  # noqa: PLR0913 - one parameter per option
         skip_invalid=skip_invalid,
         retry_failed=retry_failed,
         fresh=fresh,
+        command=tuple(sys.argv[1:]),
     )
     screen = Screen(
         output=output.value,

@@ -11,7 +11,7 @@ import pytest
 
 from nanobatch.attempts import Landed, Line
 from nanobatch.errors import ConfigError, StoreError
-from nanobatch.folder import ATTEMPTS, Folder, input_digest, locked, open_folder, recover
+from nanobatch.folder import ATTEMPTS, Folder, input_digest, locked, open_folder, recover, who_holds
 from nanobatch.manifest import fingerprint
 from nanobatch.model import Cost, Job
 from nanobatch.records import record_of
@@ -158,3 +158,24 @@ def test_the_input_is_named_by_all_that_decides(tmp_path: Path) -> None:
     file.write_text("prompt\nb\n")
     assert first != input_digest([str(file)], ("1K",))
     assert input_digest(["-"], ("1K",)) is None
+
+
+def test_who_holds_a_folder_can_be_asked_without_a_trace(tmp_path: Path) -> None:
+    """Nobody, then this process, then nobody again; a folder without a lock is left without one."""
+    clock = ManualClock()
+    assert who_holds(tmp_path) is None
+    assert list(tmp_path.iterdir()) == []
+    with locked(tmp_path, clock):
+        holder = who_holds(tmp_path)
+        assert holder is not None
+        assert holder["pid"] == os.getpid()
+    assert who_holds(tmp_path) is None
+
+
+def test_a_holder_that_wrote_nothing_yet_still_holds(tmp_path: Path) -> None:
+    """Between the lock and its first byte."""
+    with locked(tmp_path, ManualClock()):
+        (tmp_path / ".nanobatch/lock").write_text("")
+        assert who_holds(tmp_path) == {"pid": None, "host": None, "since": None}
+        with pytest.raises(ConfigError, match="in use by another run; wait"), locked(tmp_path, ManualClock()):
+            pass

@@ -51,6 +51,7 @@ def test_a_complete_run_is_0(shell: Shell) -> None:
         "p-images/.nanobatch/attempts.jsonl",
         "p-images/.nanobatch/finished",
         "p-images/.nanobatch/lock",
+        "p-images/.nanobatch/started.json",
         "p-images/failed.jsonl",
         "p-images/images/a.png",
         "p-images/images/b.png",
