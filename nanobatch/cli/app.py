@@ -17,6 +17,7 @@ from nanobatch.cli.providers import providers
 from nanobatch.cli.run import run
 from nanobatch.cli.sandbox import sandbox
 from nanobatch.cli.status import status
+from nanobatch.cli.verify import verify
 from nanobatch.errors import StoreError
 
 BUG = 70  # EX_SOFTWARE of sysexits.h
@@ -35,6 +36,7 @@ app.command(name="estimate-cost")(estimate_cost)
 app.command(name="providers")(providers)
 app.command()(doctor)
 app.command()(status)
+app.command()(verify)
 app.command()(sandbox)
 
 

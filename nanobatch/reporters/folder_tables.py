@@ -120,7 +120,7 @@ def render_verification(found: Mapping[str, Any]) -> RenderableType:
         if len(problems) > PROBLEMS_SHOWN:
             parts.append(f"... and {count(len(problems) - PROBLEMS_SHOWN)} more; -O json names them all")
     if found["unrecorded"]:
-        parts.append(f"{images(found['unrecorded'])} are whole and not recorded yet; the next run records them")
+        parts.append(f"whole and not recorded yet, which the next run does: {images(found['unrecorded'])}")
     if (repair := found["repair"]) is not None:
         parts += ["", _repaired(repair)]
     return Group(*parts)
@@ -139,8 +139,8 @@ def _verdict(found: Mapping[str, Any]) -> str:
 def _repaired(repair: Mapping[str, Any]) -> str:
     lines = []
     if repair["set_aside"]:
-        lines.append(f"{count(repair['set_aside'])} wrong files were moved to {safe(repair['folder'], 300)}")
+        lines.append(f"moved to {safe(repair['folder'], 300)}: {images(repair['set_aside'])}")
     if repair["put_back"]:
-        lines.append(f"{count(repair['put_back'])} files were found under another name and put back")
-    lines.append(f"{images(repair['to_send'])} will be generated again by the next run")
+        lines.append(f"found under another name and put back: {images(repair['put_back'])}")
+    lines.append(f"to be generated again by the next run: {images(repair['to_send'])}")
     return "\n".join(lines)

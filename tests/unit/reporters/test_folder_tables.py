@@ -106,9 +106,9 @@ def test_a_repair_says_what_it_did() -> None:
     repair = {"set_aside": 2, "put_back": 1, "to_send": 3, "folder": "out/.nanobatch/set-aside"}
     text = drawn(render_verification(CHECKED | {"repair": repair, "unrecorded": 4}))
     for words in (
-        "2 wrong files were moved",
-        "1 files were found",
-        "3 images will be generated again",
-        "4 images are whole",
+        "moved to out/.nanobatch/set-aside: 2 images",
+        "put back: 1 image",
+        "by the next run: 3 images",
+        "which the next run does: 4 images",
     ):
         assert words in text
