@@ -13,6 +13,7 @@ import typer
 from nanobatch import __version__
 from nanobatch.cli.doctor import doctor
 from nanobatch.cli.estimate_cost import estimate_cost
+from nanobatch.cli.init import init
 from nanobatch.cli.providers import providers
 from nanobatch.cli.run import run
 from nanobatch.cli.sandbox import sandbox
@@ -31,6 +32,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command()(init)
 app.command()(run)
 app.command(name="estimate-cost")(estimate_cost)
 app.command(name="providers")(providers)

@@ -159,7 +159,7 @@ def _sandbox(root: Path) -> Iterator[str]:
         yield json.loads(line)["url"]
     finally:
         process.terminate()
-        process.wait()
+        process.communicate()  # waits, and closes its pipes
 
 
 def _served_by(prepared: Prepared, settings: Settings) -> Prepared:

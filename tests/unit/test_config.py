@@ -425,12 +425,21 @@ def test_keys_are_never_shown(place: Place) -> None:
 def test_the_example_loads_and_shows_every_key(place: Place, project_root: Path) -> None:
     """config.example.yaml is a configuration, and names all that can be set."""
     text = (project_root / "config.example.yaml").read_text()
-    place.write(text)
+    before, comment, block = text.partition("# providers:")
+    assert comment
+    place.write(before + re.sub(r"^# ?", "", comment + block, flags=re.MULTILINE))
     environ = dict.fromkeys(("GEMINI_API_KEY", "LAOZHANG_API_KEY", "OPENAI_API_KEY"), "some-key")
     settings = place.load(environ=environ)
     assert [provider.name for provider in settings.providers] == ["google", "laozhang", "my-relay"]
     for key in [*PROVIDER, *LIMITS, *(key for section in ("defaults", "run", "output") for key in SECTIONS[section])]:
         assert f"{key}:" in text, key
+
+
+def test_the_example_leaves_the_providers_to_the_keys(place: Place, project_root: Path) -> None:
+    """Who starts from it has one key, and must not be told to get others, nor be led to somebody's relay."""
+    place.write((project_root / "config.example.yaml").read_text())
+    for variable, name in (("GEMINI_API_KEY", "google"), ("LAOZHANG_API_KEY", "laozhang")):
+        assert [provider.name for provider in place.load(environ={variable: "k"}).providers] == [name]
 
 
 def documented(project_root: Path) -> str:
