@@ -71,7 +71,7 @@ def load_settings(
 def _files(config_path: str | None, *, cwd: Path, user_folder: Path) -> list[Document]:
     near = _read(cwd / (config_path or FILE), config_path or FILE)
     if near is None and config_path is not None:
-        raise ConfigError(f"{config_path}: there is no such file")
+        raise ConfigError(f"{config_path}: there is no such file; `nanobatch init` writes one to start from")
     far = user_folder / "config.yaml"
     return [document for document in (near, _read(far, str(far))) if document is not None]
 
@@ -82,6 +82,8 @@ def _read(path: Path, name: str) -> Document | None:
         return parse(path.read_text(encoding="utf-8-sig"), name)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except IsADirectoryError:
+        raise ConfigError(f"{name} is a folder; name a YAML file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{name}: cannot be read as a text file: {error}") from error
 

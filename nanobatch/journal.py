@@ -14,6 +14,7 @@ import msgspec
 from nanobatch.errors import ConfigError, StoreError
 
 T = TypeVar("T")
+KEPT = "; everything finished so far is kept"
 _encoder = msgspec.json.Encoder()
 
 
@@ -25,7 +26,7 @@ def as_store_error(error: OSError, path: Path) -> StoreError:
         reason = "there is no permission to write here"
     else:
         reason = (error.strerror or type(error).__name__).lower()
-    return StoreError(f"cannot write {path}: {reason}; everything finished so far is kept")
+    return StoreError(f"cannot write {path}: {reason}{KEPT}")
 
 
 class Journal:

@@ -49,8 +49,8 @@ class Selection:
             chosen = [provider for name in names if (provider := self._provider(name, must=True)) is not None]
         if not chosen:
             raise NoProvider(
-                f"no provider has a key. Set one of {', '.join(self._variables(names))}, "
-                "or try everything without a key: nanobatch run --sandbox"
+                f"no provider has a key: set one of {', '.join(self._variables(names))}, "
+                "or add --sandbox to try everything without a key"
             )
         if named:
             return tuple(replace(provider, priority=place) for place, provider in enumerate(chosen, 1))

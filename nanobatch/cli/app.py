@@ -14,12 +14,14 @@ from nanobatch import __version__
 from nanobatch.cli.doctor import doctor
 from nanobatch.cli.estimate_cost import estimate_cost
 from nanobatch.cli.init import init
+from nanobatch.cli.mistakes import CommandLineError, is_only_help, sentence
 from nanobatch.cli.providers import providers
 from nanobatch.cli.run import run
 from nanobatch.cli.sandbox import sandbox
 from nanobatch.cli.status import status
 from nanobatch.cli.verify import verify
-from nanobatch.errors import StoreError
+from nanobatch.errors import ConfigError, StoreError
+from nanobatch.reporters.wording import safe
 
 BUG = 70  # EX_SOFTWARE of sysexits.h
 INTERRUPTED = 130
@@ -83,7 +85,15 @@ def _replace_closed_streams() -> None:
 
 def _outcome() -> int:
     try:
-        app()
+        code = app(prog_name="nanobatch", standalone_mode=False)
+    except CommandLineError as error:
+        if is_only_help(error):
+            sys.stderr.write(f"{error}\n")
+        else:
+            sys.stderr.write(f"nanobatch: {safe(sentence(error), 1000)}\n")
+        return ConfigError.exit_code
+    except typer.Abort:
+        return INTERRUPTED
     except SystemExit as done:
         if isinstance(done.__context__, BrokenPipeError):
             return 0  # typer calls it a failure
@@ -97,4 +107,4 @@ def _outcome() -> int:
             "to go on. Please report the lines above; they contain no keys.\n"
         )
         return BUG
-    return 0
+    return code if isinstance(code, int) else 0  # commands return nothing; typer.Exit becomes its code

@@ -21,7 +21,7 @@ from nanobatch.clock import Clock, SystemClock
 from nanobatch.config import load_settings
 from nanobatch.errors import ConfigError, InputError, NanobatchError, NoProvider, StoreError
 from nanobatch.events import Event, Observer, RunStarted
-from nanobatch.journal import as_store_error
+from nanobatch.journal import KEPT, as_store_error
 from nanobatch.preparation import Prepared, Request, dry_run, prepare
 from nanobatch.reporters import Observers
 from nanobatch.reporters.events_file import EventsFile
@@ -145,7 +145,7 @@ def _sandbox(root: Path) -> Iterator[str]:
     try:
         books.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(as_store_error(error, books.parent).message) from error
+        raise _nothing_sent(as_store_error(error, books.parent)) from error
     command = [sys.executable, "-m", "nanobatch.sandbox", "--port", "0", "--stop-with-stdin", "--books", str(books)]
     # A session of its own: Ctrl-C is for the run, which still needs its provider while it finishes.
     process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
@@ -204,8 +204,8 @@ def _run(prepared: Prepared, screen: Screen) -> int:
     try:
         handlers = start_logging(screen.log_file, to_stderr=screen.verbose)
         events = EventsFile(screen.events, clock) if screen.events is not None else None
-    except StoreError as error:  # nothing was sent yet, and running again would not help
-        raise ConfigError(error.message) from error
+    except StoreError as error:
+        raise _nothing_sent(error) from error
     data = DataStream(
         sys.stdout,
         screen.output,
@@ -232,7 +232,7 @@ def _run(prepared: Prepared, screen: Screen) -> int:
     except StoreError as error:
         if started:
             raise
-        raise ConfigError(error.message) from error  # as above
+        raise _nothing_sent(error) from error
     finally:
         ends = [getattr(observer, "stop", None) for observer in observers]
         ends += [handler.close for handler in handlers]
@@ -243,6 +243,11 @@ def _run(prepared: Prepared, screen: Screen) -> int:
     if stop.reason is not None and summary["exit_code"] not in (0, 1):
         _say(f"nanobatch: {safe(stop.reason.message, 500)}")
     return int(summary["exit_code"])
+
+
+def _nothing_sent(error: StoreError) -> ConfigError:
+    """Say that a place cannot be written, before a run: running again would not help."""
+    return ConfigError(f"{error.message.removesuffix(KEPT)}; nothing was sent: name another place")
 
 
 def _display(screen: Screen, clock: Clock, ticks: list[Callable[[], None]]) -> list[Observer]:

@@ -185,7 +185,7 @@ class PromptFiles:
             raise InputError(f"{rows} cannot be used; correct them, or leave them out with --skip-invalid", problems)
         if tally.barren:
             names = ", ".join(file.name for file in self._files if file.name in tally.barren)
-            raise InputError(f"no prompts in {names}", problems)
+            raise InputError(f"no prompts in {names}; write each in a row of its own below the header", problems)
         if not tally.prompts:
             raise InputError(f"none of {tally.rows:,} prompts is chosen by --only and --limit", problems)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import codecs
+import difflib
+import itertools
 import os
 import shutil
 import stat
@@ -16,7 +18,9 @@ from typing import BinaryIO
 from nanobatch.errors import InputError
 
 STANDARD_INPUT = "-"
+MOST_NEIGHBOURS = 5_000
 _HEAD_BYTES = 65_536
+_ZIP = b"PK\x03\x04"  # what every modern office file begins with
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
@@ -67,8 +71,20 @@ def _spooled(name: str, stream: BinaryIO) -> PromptFile:
 
 
 def _unreadable(name: str, error: OSError | ValueError) -> InputError:
+    if isinstance(error, FileNotFoundError):
+        near = difflib.get_close_matches(Path(name).name, _neighbours(Path(name).parent), 1)
+        meant = f"did you mean {str(Path(name).parent / near[0])!r}?" if near else "`nanobatch init` writes an example"
+        return InputError(f"cannot read {name}: there is no such file; {meant}")
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return InputError(f"cannot read {name}: {reason}")
+
+
+def _neighbours(folder: Path) -> list[str]:
+    """Return the names in a folder, as many as a person may have mistyped."""
+    try:
+        return [entry.name for entry in itertools.islice(os.scandir(folder), MOST_NEIGHBOURS)]
+    except OSError:
+        return []
 
 
 def read_lines(file: PromptFile) -> Iterator[str]:
@@ -99,9 +115,17 @@ def _encoding(file: PromptFile) -> str:
     except OSError as error:
         raise _unreadable(file.name, error) from error
     if not head:
-        raise InputError("standard input is empty" if file.name == STANDARD_INPUT else f"{file.name} is empty")
+        raise InputError(
+            "standard input is empty; pipe prompts into it, one a line"
+            if file.name == STANDARD_INPUT
+            else f"{file.name} is empty; write `prompt` in its first line and a prompt in each line below"
+        )
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
+    if head.startswith(_ZIP):
+        raise InputError(
+            f"{file.name} is a workbook or an archive, not text; save the sheet as CSV UTF-8, and name that"
+        )
     if b"\0" in head:
         raise InputError(f"{file.name} is not a text file; save the prompts as CSV UTF-8, JSONL or plain text")
     return "utf-8-sig"

@@ -13,6 +13,7 @@ from nanobatch.sources.lines import PromptFile, read_lines
 from nanobatch.sources.text import Text
 
 EXTENSIONS = (".csv", ".tsv", ".jsonl", ".ndjson", ".txt")
+SHEETS = (".xlsx", ".xls", ".xlsm", ".xlsb", ".ods", ".numbers", ".gsheet")
 _TAB = "\t"
 
 
@@ -49,6 +50,8 @@ def source_for(file: PromptFile, header: Header) -> Source:
             return Csv(file, header.check_header, delimiter="\t")
         case ".txt":
             return Text(file, header.check_header)
+        case extension if extension in SHEETS:
+            raise InputError(f"{file.name} is a spreadsheet; save it as CSV UTF-8, and name that file")
         case _:
             raise InputError(
                 f"{file.name}: prompts are read from {' '.join(EXTENSIONS)} files, or - for standard input"

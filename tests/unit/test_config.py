@@ -172,7 +172,7 @@ def test_what_is_no_text_file_is_told(place: Place) -> None:
         place.load()
     (place.cwd / FILE).unlink()
     (place.cwd / FILE).mkdir()
-    with pytest.raises(ConfigError, match="nanobatch.yaml: cannot be read"):
+    with pytest.raises(ConfigError, match="nanobatch.yaml is a folder; name a YAML file"):
         place.load()
     (place.cwd / FILE).rmdir()
     place.user = place.user / ("x" * 300)
@@ -321,7 +321,7 @@ def test_listed_without_any_key_names_their_variables(place: Place) -> None:
     place.write("providers:\n  openai:\n  apiyi:\n")
     with pytest.raises(NoProvider) as caught:
         place.load()
-    assert caught.value.message.startswith("no provider has a key. Set one of OPENAI_API_KEY, APIYI_API_KEY, ")
+    assert caught.value.message.startswith("no provider has a key: set one of OPENAI_API_KEY, APIYI_API_KEY, ")
 
 
 @pytest.mark.parametrize(

@@ -81,15 +81,15 @@ def test_broken_files_fail_even_when_rows_may_be_skipped(files: Files) -> None:
 def test_a_file_without_a_usable_row_fails(files: Files) -> None:
     """A file that gives nothing is a mistake, even beside a good one; its bad rows are shown."""
     error = refusal(files("prompt\nfox\n", "prompt,size\nowl,9K\n", skip_invalid=True))
-    assert error.message == "no prompts in b.csv"
+    assert error.message.startswith("no prompts in b.csv; write each")
     assert len(error.problems) == 1
-    assert refusal(files("prompt\n")).message == "no prompts in a.csv"
+    assert refusal(files("prompt\n")).message == "no prompts in a.csv; write each in a row of its own below the header"
 
 
 def test_no_files_and_missing_files(files: Files) -> None:
     """Both are one sentence."""
     assert "name a file" in refusal(PromptFiles([])).message
-    assert "No such file" in refusal(PromptFiles(["nofile.csv"])).message
+    assert "there is no such file" in refusal(PromptFiles(["nofile.csv"])).message
 
 
 def test_standard_input(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_refuses_an_empty_file(tmp_path: Path) -> None:
 
 def test_a_file_that_vanished_is_an_input_error(tmp_path: Path) -> None:
     """A file removed after it was located is named with the system's reason."""
-    with pytest.raises(InputError, match=r"cannot read gone\.csv: No such file"):
+    with pytest.raises(InputError, match=r"cannot read gone\.csv: there is no such file"):
         list(read_lines(PromptFile("gone.csv", tmp_path / "gone.csv", tmp_path)))
 
 
@@ -85,10 +85,25 @@ def test_locate_finds_a_file_and_its_folder(tmp_path: Path) -> None:
 
 def test_locate_refuses_a_missing_file_and_a_folder(tmp_path: Path) -> None:
     """Both are the user's mistake, told in one sentence."""
-    with pytest.raises(InputError, match="No such file"):
+    with pytest.raises(InputError, match="there is no such file"):
         locate(str(tmp_path / "no.csv"), None)
     with pytest.raises(InputError, match="is a folder"):
         locate(str(tmp_path), None)
+
+
+def test_a_mistyped_name_is_answered_with_the_nearest(tmp_path: Path) -> None:
+    """In its own folder; where nothing is near, the way to an example."""
+    (tmp_path / "prompts.csv").write_text("prompt\n")
+    with pytest.raises(InputError, match=rf"did you mean '{tmp_path}/prompts\.csv'"):
+        locate(str(tmp_path / "promts.csv"), None)
+    with pytest.raises(InputError, match="`nanobatch init` writes an example"):
+        locate(str(tmp_path / "zzz"), None)
+
+
+def test_a_workbook_is_told_how_to_become_text(tmp_path: Path) -> None:
+    """Whatever its name says."""
+    with pytest.raises(InputError, match="save the sheet as CSV UTF-8"):
+        list(read_lines(file_of(tmp_path, b"PK\x03\x04and so on")))
 
 
 def test_locate_refuses_a_name_with_a_zero_byte() -> None:

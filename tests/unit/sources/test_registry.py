@@ -75,7 +75,14 @@ def test_the_options_help_to_tell_a_stream(tmp_path: Path) -> None:
     assert first_row(tmp_path / "s", "motiv\nfox\n", is_stream=True, options=column) == {"motiv": "fox"}
 
 
-@pytest.mark.parametrize("name", ["p.xlsx", "p.json", "p"])
+@pytest.mark.parametrize("name", ["p.xlsx", "p.XLS", "p.ods", "p.numbers"])
+def test_spreadsheets_are_told_how_to_become_text(tmp_path: Path, name: str) -> None:
+    """The first file that many people try."""
+    with pytest.raises(InputError, match="is a spreadsheet; save it as CSV UTF-8"):
+        source_for(PromptFile(name, tmp_path / name, tmp_path), RowReader(ReadOptions()))
+
+
+@pytest.mark.parametrize("name", ["p.docx", "p.json", "p"])
 def test_other_files_are_refused(tmp_path: Path, name: str) -> None:
     """A format that we do not read is refused with the list of those that we do."""
     with pytest.raises(InputError) as refusal:
