@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from nanobatch.cli import completion
 from nanobatch.cli.choices import Strategy
 from nanobatch.cli.providers import ReportFormat
 
@@ -32,10 +33,24 @@ def estimate_cost(  # noqa: PLR0913 - the options of the command
             metavar="NAME", help="prototype, ecommerce, enterprise-4k, frontend or china: whom to use, and why."
         ),
     ] = None,
-    size: Annotated[str | None, typer.Option(metavar="512|1K|2K|4K", help="Of the images.")] = None,
-    model: Annotated[str | None, typer.Option("--model", "-m", metavar="NAME", help="Such as nano-banana-pro.")] = None,
+    size: Annotated[
+        str | None, typer.Option(metavar="512|1K|2K|4K", help="Of the images.", autocompletion=completion.sizes)
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", "-m", metavar="NAME", help="Such as nano-banana-pro.", autocompletion=completion.models
+        ),
+    ] = None,
     provider: Annotated[
-        list[str] | None, typer.Option("--provider", "-p", metavar="NAME", help="Plan with these; repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--provider",
+            "-p",
+            metavar="NAME",
+            help="Plan with these; repeatable.",
+            autocompletion=completion.providers,
+        ),
     ] = None,
     strategy: Annotated[Strategy | None, typer.Option(help="Which provider takes which job.")] = None,
     config: Annotated[
@@ -48,7 +63,10 @@ def estimate_cost(  # noqa: PLR0913 - the options of the command
     tier: Annotated[
         list[str] | None, typer.Option(metavar="PROVIDER=TIER", help="Such as google=2; repeatable.")
     ] = None,
-    baseline: Annotated[str | None, typer.Option(metavar="NAME", help="Compare yearly sums with this one's.")] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Compare yearly sums with this one's.", autocompletion=completion.providers),
+    ] = None,
     latency: Annotated[
         float | None, typer.Option(min=0.001, metavar="SECONDS", help="Of every answer, instead of typical ones.")
     ] = None,

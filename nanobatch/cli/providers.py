@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from nanobatch.cli import completion
+
 
 class ReportFormat(enum.StrEnum):
     """What standard output carries."""
@@ -16,7 +18,10 @@ class ReportFormat(enum.StrEnum):
 
 
 def providers(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show everything of this one.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME]", help="Show everything of this one.", autocompletion=completion.providers),
+    ] = None,
     config: Annotated[
         str | None, typer.Option("--config", "-c", metavar="FILE", help="Instead of nanobatch.yaml.")
     ] = None,

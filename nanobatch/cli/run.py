@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from nanobatch.cli import completion
 from nanobatch.cli.choices import DataFormat, OnQuota, OnUnknown, Progress, Strategy
 
 INPUT = "Input"
@@ -61,18 +62,30 @@ def run(  # noqa: PLR0913 - one parameter per option
             "-p",
             metavar="NAME",
             help="Repeatable, in the order in which they are tried.",
+            autocompletion=completion.providers,
             rich_help_panel=IMAGE,
         ),
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option("--model", "-m", metavar="NAME", help="Such as nano-banana-pro.", rich_help_panel=IMAGE),
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="NAME",
+            help="Such as nano-banana-pro.",
+            autocompletion=completion.models,
+            rich_help_panel=IMAGE,
+        ),
     ] = None,
     size: Annotated[
-        str | None, typer.Option(metavar="512|1K|2K|4K", help="Of the images.", rich_help_panel=IMAGE)
+        str | None,
+        typer.Option(
+            metavar="512|1K|2K|4K", help="Of the images.", autocompletion=completion.sizes, rich_help_panel=IMAGE
+        ),
     ] = None,
     aspect_ratio: Annotated[
-        str | None, typer.Option(metavar="W:H", help="Such as 16:9.", rich_help_panel=IMAGE)
+        str | None,
+        typer.Option(metavar="W:H", help="Such as 16:9.", autocompletion=completion.ratios, rich_help_panel=IMAGE),
     ] = None,
     seed: Annotated[
         int | None, typer.Option(metavar="N", help="For models that take one.", rich_help_panel=IMAGE)
