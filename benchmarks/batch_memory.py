@@ -79,7 +79,7 @@ class Handler(BaseHTTPRequestHandler):
             self.say(self.server.state())
 
     def do_GET(self) -> None:
-        if not self.path.startswith("/download/"):
+        if ":download" not in self.path:
             self.say(self.server.state())
             return
         self.send_response(200)

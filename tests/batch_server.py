@@ -87,6 +87,7 @@ class Vendor:
     cut_downloads: int = 0
     cut_uploads: int = 0
     lose_file: bool = False  # the results are gone
+    downloads_elsewhere: bool = False  # results are at the documented address alone
     forget: bool = False  # batches are not known any more
     enqueued_limit: int | None = None
     tokens_of_a_row: int = 1500
@@ -211,7 +212,10 @@ def _handler(vendor: Vendor, root: Callable[[], str]) -> type[BaseHTTPRequestHan
             query = parse_qs(urlsplit(self.path).query)
             if path.startswith("/upload/"):
                 self.upload(query, body)
-            elif path.startswith("/download/"):
+            elif path.endswith(":download"):
+                if vendor.downloads_elsewhere and not path.startswith("/download/"):
+                    self.say(404, {"error": {"code": 404, "message": "not here", "status": "NOT_FOUND"}})
+                    return
                 self.download("files/" + path.split("/files/")[1].removesuffix(":download"))
             elif re.fullmatch(r"/v1/files/[^/]+/content", path):
                 self.download(path.split("/")[3])
@@ -307,6 +311,7 @@ def _handler(vendor: Vendor, root: Callable[[], str]) -> type[BaseHTTPRequestHan
             }  # fmt: skip
             if not has_file:
                 return {"name": job.name, "metadata": about}
+            about["output"] = {"responsesFile": file}  # the vendor tells it in both places
             return {"name": job.name, "metadata": about, "done": True, "response": {"responsesFile": file}}
 
         def list_all(self, query: dict[str, list[str]]) -> None:

@@ -107,8 +107,8 @@ class BatchWire(Protocol):
         """Delete a file; one that is gone already is no error."""
         ...
 
-    def download(self, file: str) -> Request:
-        """Return the request that a file of results answers."""
+    def downloads(self, file: str) -> tuple[Request, ...]:
+        """Return the requests that a file of results may answer; the next is tried where one finds nothing."""
         ...
 
     def row(self, line: Any) -> Row:

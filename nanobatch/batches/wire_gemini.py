@@ -169,9 +169,12 @@ class GeminiBatches:
         if response.status not in OK and response.status not in (403, *_GONE):
             raise _failed(response, "the file was not deleted")
 
-    def download(self, file: str) -> Request:
-        """Return the request for a file's content."""
-        return Request("GET", f"{self._download}/{file}:download?alt=media", cost=FREE, repeatable=True)
+    def downloads(self, file: str) -> tuple[Request, ...]:
+        """Return the address that the vendor's own client uses, and the one in its documentation."""
+        places = ("", self._download)
+        return tuple(
+            Request("GET", f"{place}/{file}:download?alt=media", cost=FREE, repeatable=True) for place in places
+        )
 
     def row(self, line: Any) -> Row:
         """Read a line: an answer, or a status in its place."""

@@ -120,9 +120,9 @@ class OpenAIBatches:
         if response.status not in OK and response.status not in _GONE:
             raise fault(response) or ServerFault("the file was not deleted")
 
-    def download(self, file: str) -> Request:
-        """Return the request for a file's content."""
-        return Request("GET", f"/files/{file}/content", cost=FREE, repeatable=True)
+    def downloads(self, file: str) -> tuple[Request, ...]:
+        """Return the address of a file's content."""
+        return (Request("GET", f"/files/{file}/content", cost=FREE, repeatable=True),)
 
     def row(self, line: Any) -> Row:
         """Read a line, of either file."""

@@ -45,19 +45,10 @@ class Collection:
         reading = _Pass(office.plan.pick(job for job, _ in office.ordered(batch)))
         gone: ExchangeError | None = None
         for number, file in enumerate(batch.files):
-            target = office.results_file(batch, number)
-            try:
-                await fetch(
-                    lane.wire.download(file), target,
-                    streamer=lane.transport, wire=lane.wire, clock=office.clock, rng=office.rng,
-                )  # fmt: skip
-            except AccountStopped as error:
-                if error.http_status not in _GONE:
-                    raise
-                gone = error
-                continue
-            office.tell(lane, f"reading the results of {batch.name}")
-            await self._read(lane, batch, reading, number)
+            gone = await self._fetch(lane, batch, number, file)
+            if gone is None:
+                office.tell(lane, f"reading the results of {batch.name}")
+                await self._read(lane, batch, reading, number)
         office.stop.check()
         await self._tell_missing(lane, batch, reading, gone)
         office.stop.check()
@@ -65,6 +56,24 @@ class Collection:
         for number in range(len(batch.files)):
             office.results_file(batch, number).unlink(missing_ok=True)
         await self._tidy(lane, batch)
+
+    async def _fetch(self, lane: BatchLane, batch: Batch, number: int, file: str) -> ExchangeError | None:
+        """Fetch a file of results; return the vendor's answer where it is gone from all its addresses."""
+        office = self.office
+        target = office.results_file(batch, number)
+        gone: ExchangeError | None = None
+        for request in lane.wire.downloads(file):
+            try:
+                await fetch(
+                    request, target, streamer=lane.transport, wire=lane.wire, clock=office.clock, rng=office.rng
+                )
+            except AccountStopped as error:
+                if error.http_status not in _GONE:
+                    raise
+                gone = error
+            else:
+                return None
+        return gone
 
     async def forget(self, lane: BatchLane, batch: Batch, error: ExchangeError) -> None:
         """End the jobs of a batch that the vendor does not know any more; whether they were drawn nobody can say."""

@@ -65,7 +65,7 @@ def test_all_misfortunes_together(desk: BatchBench) -> None:
         return image_row(key, prompt)
 
     desk.vendor.row = row
-    for phase in ("POST /upload", ":batchGenerateContent", "GET /v1beta/batches/b", "GET /download"):
+    for phase in ("POST /upload", ":batchGenerateContent", "GET /v1beta/batches/b", ":download"):
         kill_while(desk, phase, "run", "p.csv", "--batch", "-q")
     ended = shell(desk).run("run", "p.csv", "--batch", "-q")
     assert ended.returncode == 0, ended.stderr
@@ -95,7 +95,7 @@ def test_killed_while_an_order_is_on_the_wire(desk: BatchBench, is_made: bool) -
     desk.assert_everything_belongs()
 
 
-@pytest.mark.parametrize("phase", ["GET /v1beta/batches/b", "GET /download"])
+@pytest.mark.parametrize("phase", ["GET /v1beta/batches/b", ":download"])
 def test_killed_while_collecting(desk: BatchBench, phase: str) -> None:
     """Another process collects from the folder alone."""
     desk.vendor.looks = 0

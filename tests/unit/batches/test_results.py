@@ -72,7 +72,7 @@ class Store:
 
 async def fetched(store: Store, target: Path) -> bytes:
     await fetch(
-        WIRE.download("files/r"), target, streamer=store, wire=WIRE, clock=Instant(), rng=random.Random(1)
+        WIRE.downloads("files/r")[0], target, streamer=store, wire=WIRE, clock=Instant(), rng=random.Random(1)
     )  # fmt: skip
     assert not list(target.parent.glob("*.part*"))
     return target.read_bytes()

@@ -222,11 +222,12 @@ def test_failures_to_cancel_or_delete_are_told() -> None:
         play(WIRE.delete("files/f"), error(500, "INTERNAL"))
 
 
-def test_downloads_stand_beside_the_version() -> None:
-    """With alt=media, below a place that may get the key."""
-    request = WIRE.download("files/batch-31u1")
-    assert request.path == f"{ROOT}/download/v1beta/files/batch-31u1:download?alt=media"
-    assert request.path.startswith(WIRE.homes()[1])
+def test_results_are_looked_for_at_both_addresses() -> None:
+    """That of the vendor's client and that of its documentation, below places that may get the key."""
+    first, second = WIRE.downloads("files/batch-31u1")
+    assert first.path == "/files/batch-31u1:download?alt=media"
+    assert second.path == f"{ROOT}/download/v1beta/files/batch-31u1:download?alt=media"
+    assert second.path.startswith(WIRE.homes()[1])
 
 
 def answer_of(row: Row) -> Answer:

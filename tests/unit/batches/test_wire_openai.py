@@ -110,7 +110,7 @@ def test_cancelling_deleting_downloading() -> None:
     """What is over or gone is no error; a 500 is."""
     assert play(WIRE.cancel("batch_1"), failure(400))[1][0].path == "/batches/batch_1/cancel"
     assert play(WIRE.delete("file-1"), failure(404))[1][0].method == "DELETE"
-    assert WIRE.download("file-1").path == "/files/file-1/content"
+    assert [request.path for request in WIRE.downloads("file-1")] == ["/files/file-1/content"]
     assert WIRE.homes() == ()
     for talk in (WIRE.cancel("batch_1"), WIRE.delete("file-1")):
         with pytest.raises(ServerFault):

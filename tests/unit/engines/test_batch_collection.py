@@ -103,6 +103,13 @@ def test_cut_downloads_go_on(desk: BatchBench) -> None:
     desk.assert_everything_belongs()
 
 
+def test_results_are_found_at_their_second_address(desk: BatchBench) -> None:
+    """A 404 at one address is no reason to call a paid result gone."""
+    desk.vendor.downloads_elsewhere = True
+    assert desk.order()["exit_code"] == 0
+    desk.assert_everything_belongs()
+
+
 def test_results_that_are_gone_are_not_bought_again(desk: BatchBench) -> None:
     """Deleted after 48 hours: the rows were paid; whether to buy them again is for the user to say."""
     desk.vendor.lose_file = True
