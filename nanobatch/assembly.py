@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from nanobatch.attempts import Tally
+from nanobatch.batch_assembly import Batching, begin, check_none_is_open
 from nanobatch.budget import Budget, micro
 from nanobatch.clock import Clock, iso
 from nanobatch.connections import Connections
+from nanobatch.engines.batch_office import ORDERED
 from nanobatch.engines.local import LocalEngine
 from nanobatch.errors import NotSent, StoreError
 from nanobatch.events import Event, Observer, RunFinished, RunStarted, Warned
@@ -54,11 +56,17 @@ async def run(
     """
     request, root = prepared.request, prepared.root
     with locked(root, clock):
+        batching = None
+        if request.batch is None:
+            check_none_is_open(root)
+        else:
+            batching = begin(prepared)
+            prepared = batching.prepared
         folder = open_folder(
             root,
             clock,
             wanted=partial(prepared.planner.fingerprints, everything=True),
-            can_fetch=prepared.can_fetch,
+            can_fetch=prepared.can_fetch if batching is None else batching.can_fetch,
             retry_failed=request.retry_failed,
             fresh=request.fresh,
         )
@@ -68,7 +76,7 @@ async def run(
             lambda job, by, landed: record_of(job, by, landed, finished_at=iso(clock.wall())),
         )
         with _signals(stop):
-            return await _Run(prepared, folder, clock, observe, tick, stop).go()
+            return await _Run(prepared, folder, clock, observe, tick, stop, batching).go()
 
 
 @contextlib.contextmanager
@@ -88,9 +96,17 @@ class _Run:
     """One run, from the first event to the summary."""
 
     def __init__(
-        self, prepared: Prepared, folder: Folder, clock: Clock, observe: Observer, tick: Callable[[], None], stop: Stop
+        self,
+        prepared: Prepared,
+        folder: Folder,
+        clock: Clock,
+        observe: Observer,
+        tick: Callable[[], None],
+        stop: Stop,
+        batching: Batching | None = None,
     ) -> None:
         self._prepared = prepared
+        self._batching = batching
         self._settings = prepared.settings
         self._folder = folder
         self._clock = clock
@@ -134,7 +150,7 @@ class _Run:
             self._observe(Warned(f"{lost}; they may have cost ${self._folder.possibly_billed_usd:.2f}"))
         lanes: list[Lane] = []
         try:
-            if self._resumed < plan.jobs:
+            if self._resumed < plan.jobs or (self._batching is not None and self._batching.journal.open):
                 credential = await check_credentials(settings.providers)
                 async with Connections(limit=_total(settings)) as connections:
                     lanes += [self._lane(seller, connections, credential) for seller in self._prepared.sellers]
@@ -161,6 +177,10 @@ class _Run:
         )
 
     def _lane(self, seller: Seller, connections: Connections, credential: GoogleCredential | None) -> Lane:
+        if self._batching is not None:
+            return self._batching.lane(
+                seller, connections, clock=self._clock, observe=self._observe, folder=self._folder
+            )
         return open_lane(
             seller,
             connections,
@@ -189,10 +209,45 @@ class _Run:
             await self._generate_within(budget, lanes)
 
     async def _generate_within(self, budget: Budget, lanes: Sequence[Lane]) -> None:
+        if self._batching is not None:
+            await self._through_batches(self._batching, budget, lanes)
+            return
         settings, folder = self._settings, self._folder
-        pipeline = Pipeline(
+        todo = self._prepared.plan.jobs - self._resumed
+        engine = LocalEngine(
+            pipeline=self._pipeline(budget, lanes, retries=settings.run.retries),
+            clock=self._clock,
+            observe=self._observe,
+            stop=self._stop,
+            workers=min(todo, MOST_WORKERS, 2 * _total(settings)),  # some sleep before a retry while others work
+            grace_seconds=settings.run.grace_seconds,
+            sync=folder.sync,
+            tick=self._tick,
+        )
+        await engine.run(job for job in self._prepared.planner.jobs() if folder.wants(job))
+
+    async def _through_batches(self, batching: Batching, budget: Budget, lanes: Sequence[Lane]) -> None:
+        try:
+            await batching.go(
+                self._pipeline(budget, lanes, retries=0),
+                folder=self._folder,
+                budget=budget,
+                tallies=self._folder.past.tallies,
+                clock=self._clock,
+                observe=self._observe,
+                stop=self._stop,
+                rng=self._rng,
+                tick=self._tick,
+            )
+        finally:
+            for task in self._tasks.values():
+                self._totals.charge(task.provider, 0.0, task.worst_usd)
+
+    def _pipeline(self, budget: Budget, lanes: Sequence[Lane], *, retries: int) -> Pipeline:
+        settings, folder = self._settings, self._folder
+        return Pipeline(
             router=Router(lanes, settings.run.strategy),
-            retry=RetryPolicy(settings.run.retries, on_unknown=settings.run.on_unknown, rng=self._rng),
+            retry=RetryPolicy(retries, on_unknown=settings.run.on_unknown, rng=self._rng),
             budget=budget,
             store=folder.store,
             manifest=folder.manifest,
@@ -204,24 +259,12 @@ class _Run:
             past=folder.past.tallies,
             charge=self._totals.charge,
             wait_for_quota=settings.run.on_quota == "wait",
-            fallback_on_refusal=settings.run.fallback_on_refusal,
+            fallback_on_refusal=settings.run.fallback_on_refusal and self._batching is None,
             load_reference=lambda digest, lane, model: reference_for(
                 self._prepared.references, digest, seller=lane.seller, model=model
             ),
             tasks=self._tasks,
         )
-        todo = self._prepared.plan.jobs - self._resumed
-        engine = LocalEngine(
-            pipeline=pipeline,
-            clock=self._clock,
-            observe=self._observe,
-            stop=self._stop,
-            workers=min(todo, MOST_WORKERS, 2 * _total(settings)),  # some sleep before a retry while others work
-            grace_seconds=settings.run.grace_seconds,
-            sync=folder.sync,
-            tick=self._tick,
-        )
-        await engine.run(job for job in self._prepared.planner.jobs() if folder.wants(job))
 
     def _finish(self, lanes: Sequence[Lane]) -> Mapping[str, Any]:
         """Rewrite the manifest and count what is in it."""
@@ -242,10 +285,12 @@ class _Run:
                 folder.ledger.settle(at=self._clock.wall())
                 folder.store.clean_parts()  # what came with answers that were no images
             folder.ledger.close()
+            if self._batching is not None:
+                self._batching.close(at=self._clock.wall(), finished=self._stop.reason is None)
         except StoreError as error:
             self._stop.ask(StopReason("store", error.message, error.exit_code))
             final.statuses["unfinished"] += 1
-        return summarise(
+        summary = summarise(
             run_id=self._run_id,
             inputs=self._prepared.request.inputs,
             output=str(self._prepared.root),
@@ -257,6 +302,11 @@ class _Run:
             stop=self._stop.reason,
             resume_after=self._resume_after(lanes),
         )
+        if self._batching is not None and self._stop.reason is None and summary["exit_code"] == NotSent.exit_code:
+            unfinished = final.statuses["unfinished"]
+            if self._batching.is_all_ordered(unfinished=unfinished, ordered=len(self._tasks)):
+                summary = {**summary, "exit_code": 0, "resume_after": None}
+        return summary
 
     def _missing(self, job: Job) -> Record | None:
         """Write the record of a job that the run did not come to; none for what --limit or --only left out."""
@@ -266,6 +316,8 @@ class _Run:
         why = NotSent(f"not sent: {reason.message}" if reason is not None else "not sent")
         tally = self._folder.past.tallies.get(job.id)
         task = self._tasks.get(job.id)
+        if task is not None and self._batching is not None:
+            why = NotSent(ORDERED)
         return record_without_image(
             job, tally or Tally(), why, finished_at=None, open_usd=task.worst_usd if task else 0.0
         )
@@ -274,6 +326,8 @@ class _Run:
         """Return when running again helps: the first moment at which a lane takes work again."""
         if self._stop.reason is not None and self._stop.reason.resume_after is not None:
             return self._stop.reason.resume_after
+        if self._batching is not None and self._batching.engine is not None:
+            return self._batching.engine.resume_after()
         waits = [state.until for lane in lanes if (state := lane.gate.state()).until is not None]
         return min(waits) if waits else self._clock.wall()
 

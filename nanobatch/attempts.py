@@ -67,7 +67,7 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True):
     maybe_usd: float = 0.0  # outcome: possibly billed
     http_status: int | None = None
     landed: Landed | None = None
-    task: str | None = None  # task: what the provider's `resume` needs
+    task: str | None = None  # task: what the provider's `resume` needs; intent: where it is known before the order
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +143,8 @@ class _Reading:
 
     def _intend(self, line: Line) -> None:
         self._intents[line.attempt] = line
+        if line.task is not None:
+            self._tasks[line.attempt] = line.task
         self._past.tallies.setdefault(line.job, Tally()).attempts += 1
         self._recent.append(line)
         while self._recent and self._recent[0].at < self._now - RECENT_SECONDS:
@@ -183,8 +185,12 @@ class AttemptsLedger:
         self._run = secrets.token_hex(6)  # tells the attempts of this process from all others
         self._count = 0
 
-    def intend(self, job: str, provider: str, *, at: float, worst_usd: float, cost: Cost) -> str:
+    def intend(
+        self, job: str, provider: str, *, at: float, worst_usd: float, cost: Cost, task: str | None = None
+    ) -> str:
         """Record that a request is about to be sent and return the attempt's id.
+
+        A `task` that is known before the order is sent is written in the same line.
 
         Raises:
             StoreError: The line could not be written, so the request must not be sent.
@@ -202,6 +208,7 @@ class AttemptsLedger:
                 requests=cost.requests,
                 images=cost.images,
                 tokens=cost.tokens,
+                task=task,
             )
         )
         return attempt

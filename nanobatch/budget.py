@@ -63,14 +63,23 @@ class Budget:
             LimitReached: The rest of the budget does not cover the request, whatever those on the wire cost.
             StoreError: The day's spending cannot be written down.
         """
-        amount = micro(worst_usd)
-        while True:
-            reservation = self._on_the_day(amount) if self._fits(amount) else None
-            if reservation is not None:
-                self._reserved += amount
-                return reservation
+        while (reservation := self.reserve_now(worst_usd)) is None:
             self._changed.clear()
             await self._changed.wait()
+        return reservation
+
+    def reserve_now(self, worst_usd: float) -> Reservation | None:
+        """Set money aside without waiting; None while requests on the wire may still make room for it.
+
+        Raises:
+            LimitReached: They cannot.
+            StoreError: The day's spending cannot be written down.
+        """
+        amount = micro(worst_usd)
+        reservation = self._on_the_day(amount) if self._fits(amount) else None
+        if reservation is not None:
+            self._reserved += amount
+        return reservation
 
     def _fits(self, amount: int) -> bool:
         """Tell whether the run's budget covers an amount now.

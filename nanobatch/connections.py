@@ -65,6 +65,18 @@ def is_ip_literal(host: str) -> bool:
     return True
 
 
+async def resolves_to_public(host: str) -> bool:
+    """Tell whether a provider is on the internet; a name that cannot be resolved counts as public."""
+    if is_ip_literal(host):
+        return is_public(host)
+    loop = asyncio.get_running_loop()
+    try:
+        found = await loop.getaddrinfo(host, None)
+    except OSError:
+        return True
+    return any(is_public(str(address[0])) for *_, address in found)
+
+
 class PublicResolver(AbstractResolver):
     """Resolves names, and refuses those that lead into a private network.
 

@@ -22,7 +22,8 @@
         ├── NoImage                      1    FEW        none
         ├── DecodeError                  1    ONCE       none
         ├── Undelivered                  1    NEVER      none
-        └── TaskOpen                     5    FREE       counts for the breaker
+        ├── TaskOpen                     5    FREE       counts for the breaker
+        └── RowFailed                    5    NEVER      none
 
 A class says what to do (``repeat``), what it means for the lane (``effect``), what a shell sees
 (``exit_code``) and how the manifest names it (``code``). Nobody keeps a second table.
@@ -275,3 +276,9 @@ class TaskOpen(ExchangeError):
 
     def __init__(self, message: str, *, http_status: int | None = None) -> None:
         super().__init__(message, http_status=http_status, billed=None)
+
+
+class RowFailed(ExchangeError):
+    """A row of a batch came to nothing, and another batch may do better."""
+
+    code = "row_failed"

@@ -144,6 +144,7 @@ class Request:
     path: str  # below the provider's base_url; or an absolute http(s) URL: of a result to download, or below upload_url
     json: Any = None  # bytes inside it are sent as base64
     form: Form | None = None  # instead of json
+    content: bytes | None = field(default=None, repr=False)  # instead of both: bytes as they are
     headers: Mapping[str, str] = field(default_factory=dict)
     cost: Cost = Cost()
     delay_seconds: float = 0.0

@@ -101,6 +101,10 @@ class Pipeline:
         self.observe(JobFinished(record))
         return record
 
+    def keep_for(self, job: str, reservation: Reservation) -> None:
+        """Take over money that was set aside when a job was ordered; it is settled when the job ends."""
+        self._held[job] = reservation
+
     def is_crowded(self, job: Job) -> bool:
         """Tell whether a worker that takes this job would only make a long line longer."""
         return job.id not in self.tasks and self.router.is_crowded(job)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from nanobatch.attempts import OpenTask
+from nanobatch.batches.plan import StoredPlan
 from nanobatch.catalog import Catalog, load_catalog
 from nanobatch.errors import ConfigError, InputError
 from nanobatch.estimate import estimate
@@ -40,6 +41,9 @@ class Request:
     retry_failed: bool = False
     fresh: bool = False
     command: tuple[str, ...] = field(default=(), repr=False)  # what was typed after `nanobatch`; decides nothing
+    batch: str | None = None  # run | submit | collect | cancel: everything goes through half-price batches
+    spill: bool = False  # rows that a batch gives back are sent one by one, at the usual price
+    deadline_seconds: float | None = None  # for batches, from the start
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,7 @@ class Prepared:
 
     request: Request
     settings: Settings
-    planner: Planner
+    planner: Planner | StoredPlan
     plan: Plan
     sellers: Sequence[Seller]
     root: Path
@@ -85,7 +89,7 @@ def prepare(request: Request, settings: Settings, *, stdin: BinaryIO | None = No
 
     for seller in sellers:
         load(seller.settings.protocol)  # a wire format that cannot be loaded is known before anything is read
-    references = References(_temporary_folder(), allow_private=settings.run.allow_private_references)
+    references = references_for(settings)
 
     def digest(source: str) -> str:
         return references.digest(source, Path())
@@ -123,6 +127,11 @@ def prepare(request: Request, settings: Settings, *, stdin: BinaryIO | None = No
     _check_defaults(sellers, settings)
     plan = planner.check()
     return Prepared(request, settings, planner, plan, sellers, output_folder(request, settings.output.dir), references)
+
+
+def references_for(settings: Settings) -> References:
+    """Make a collection for the reference images of a run; whoever asks for it closes it."""
+    return References(_temporary_folder(), allow_private=settings.run.allow_private_references)
 
 
 def _temporary_folder() -> Path:

@@ -156,6 +156,26 @@ def json_value(value: Any) -> Any:
     raise ValueError("must hold words, numbers, lists and keys alone; put dates in quotes")
 
 
+def section(keys: Mapping[str, Check]) -> Check:
+    """Accept some of these keys, each with its own kind of value."""
+
+    def check(value: Any) -> dict[str, Any]:
+        if not isinstance(value, Mapping):
+            raise ValueError("must be keys with values")  # noqa: TRY004 - the caller asks for the one class
+        unknown = [name for name in value if name not in keys]
+        if unknown:
+            raise ValueError(f"has no key {shown(unknown[0])}; known are {', '.join(keys)}")
+        found = {}
+        for name, inner in value.items():
+            try:
+                found[name] = keys[name](inner)
+            except ValueError as error:
+                raise ValueError(f"has a {name} that {error}") from None
+        return found
+
+    return check
+
+
 def anything(value: Any) -> Any:
     """Accept what is checked elsewhere, or not used yet."""
     return value
@@ -193,6 +213,15 @@ LIMITS: Mapping[str, Check] = {
     "concurrency": whole(1, MOST_PARALLEL),
     "window_seconds": whole(1, 3600),
 }
+BATCH: Mapping[str, Check] = {
+    "factor": number(0, 1),
+    "jobs": optional(whole(1)),
+    "enqueued_tokens": optional(whole(1)),
+    "output_mb": whole(1),
+    "input_mb": optional(whole(1)),
+    "rows": optional(whole(1)),
+    "poll_seconds": number(0.01, 3600),
+}
 PROVIDER: Mapping[str, Check] = {
     "protocol": word,
     "base_url": base_url,
@@ -210,6 +239,7 @@ PROVIDER: Mapping[str, Check] = {
     "day_zone": zone,
     "tier_of_service": choice("standard", "flex"),
     "cooldown_seconds": number(1, 3600),
+    "batch": section(BATCH),
 }
 
 # What a later version will do: said plainly instead of being accepted and ignored.

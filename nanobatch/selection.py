@@ -11,7 +11,7 @@ from nanobatch.errors import ConfigError, NoProvider
 from nanobatch.lookup import VARIABLE, Found, Sources, checked, expand, flag_name, nearest
 from nanobatch.providers import known as known_protocols
 from nanobatch.schema import LIMITS, PROVIDER
-from nanobatch.settings import Limits, ProviderSettings, Secret
+from nanobatch.settings import BatchSettings, Limits, ProviderSettings, Secret
 
 SANDBOX_CONCURRENCY = 50
 FLEX_PROTOCOLS = ("gemini", "vertex")
@@ -104,6 +104,7 @@ class Selection:
             upload_url=self._value(name, "upload_url", entry.upload_url if entry and not own_url else None),
             flex=flex,
             cooldown_seconds=self._value(name, "cooldown_seconds", None),
+            batch=self._batch(name, entry, protocol),
         )
 
     def _base_url(self, name: str, entry: ProviderEntry | None, protocol: str) -> str:
@@ -129,6 +130,24 @@ class Selection:
         location = self._value(name, "location", "global")
         region = "" if location == "global" else f"{location}-"  # the host of all but the global location
         return url.format(project=project, location=location, region=region)
+
+    def _batch(self, name: str, entry: ProviderEntry | None, protocol: str) -> BatchSettings:
+        """Return the terms of a provider's batches: the vendor's own, as far as the user says nothing else."""
+        own = dict(self._value(name, "batch", {}))
+        if (tokens := own.pop("enqueued_tokens", None)) is not None:
+            own["enqueued_tokens"] = {"*": tokens}
+        if entry is None or entry.batch is None or protocol != entry.protocol:
+            return BatchSettings(**own)
+        known: dict[str, Any] = {"factor": entry.batch.factor}
+        if self._sandbox_url is None and self._has_presets(name, entry):
+            tier = str(self._value(name, "tier", entry.default_tier))
+            known |= {"jobs": entry.batch.jobs, "enqueued_tokens": entry.batch.enqueued_tokens.get(tier)}
+        return BatchSettings(**(known | own))
+
+    def _has_presets(self, name: str, entry: ProviderEntry) -> bool:
+        """Tell whether a tier's preset applies: at the vendor's own machines, elsewhere only when it is asked for."""
+        url, asked = self._value(name, "base_url", None), self._value(name, "tier", None)
+        return url in (None, entry.base_url) or asked is not None
 
     def _needed(self, name: str, what: str) -> ConfigError:
         return ConfigError(
@@ -193,9 +212,7 @@ class Selection:
 
     def _limits(self, name: str, entry: ProviderEntry | None) -> Limits:
         values: dict[str, Any] = {}
-        # A preset speaks of the vendor's own machines: at an address of the user's own it holds only when asked for.
-        url, asked = self._value(name, "base_url", None), self._value(name, "tier", None)
-        if entry is not None and self._sandbox_url is None and (url in (None, entry.base_url) or asked is not None):
+        if entry is not None and self._sandbox_url is None and self._has_presets(name, entry):
             tier = str(self._value(name, "tier", entry.default_tier))
             tier = {"free": "0"}.get(tier.lower(), tier)
             if tier not in entry.tiers:

@@ -95,6 +95,19 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class BatchSettings:
+    """How a provider's batches are cut and watched; None is no limit."""
+
+    factor: float | None = None  # times the price of one image; None: the provider sells no batches
+    jobs: int | None = None  # open at once
+    enqueued_tokens: Mapping[str, int] | None = None  # in all open batches, by model; "*" stands for every model
+    output_mb: int = 500  # that the result of one batch is expected to have
+    input_mb: int | None = None  # of one batch; None: what the wire format allows
+    rows: int | None = None  # of one batch
+    poll_seconds: float = 10.0  # before the first look; later ones come less often, up to thirty times this
+
+
+@dataclass(frozen=True, slots=True)
 class ProviderSettings:
     """One provider, ready to be used."""
 
@@ -111,6 +124,7 @@ class ProviderSettings:
     upload_url: str | None = None  # where reference images are uploaded, if not below base_url
     flex: bool = False  # the cheaper, slower tier of service
     cooldown_seconds: float | None = None  # of the circuit breaker; None: see `assembly`
+    batch: BatchSettings = BatchSettings()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,7 @@ import contextlib
 import functools
 import json
 import logging
-import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
@@ -23,11 +22,12 @@ import msgspec
 from nanobatch import __version__
 from nanobatch.blobs import MAX_TEXT_BYTES, BlobScanner
 from nanobatch.bodies import Consumer
-from nanobatch.connections import Connections, is_ip_literal, is_public
+from nanobatch.connections import Connections, is_ip_literal, is_public, resolves_to_public
 from nanobatch.errors import Ambiguous, ConfigError, DecodeError, ExchangeError, Unsent
-from nanobatch.model import Form, Request, Response
+from nanobatch.forms import encoded_form
+from nanobatch.model import Request, Response
 from nanobatch.parts import PartFile
-from nanobatch.roads import AiohttpTransport, Call
+from nanobatch.roads import AiohttpTransport, Begin, Call
 
 logging.getLogger("httpx").setLevel(logging.WARNING)  # at INFO it writes whole URLs
 
@@ -77,7 +77,8 @@ class HttpTransport:
         api_key: The key, or None where the provider needs none.
         new_part: Names a fresh file for each image.
         credential: Where the headers of `google` come from.
-        upload_url: What precedes the provider's upload service. Only URLs below this and `base_url` get the key.
+        upload_url: What precedes the provider's upload service.
+        more_homes: What else precedes addresses of the provider's. Only URLs below one of all these get the key.
         timeout_seconds: For a whole exchange, from asking for a connection to the last byte.
         max_image_bytes: A larger download is given up.
 
@@ -97,12 +98,14 @@ class HttpTransport:
         max_image_bytes: int = MAX_IMAGE_BYTES,
         credential: Credential | None = None,
         upload_url: str | None = None,
+        more_homes: Sequence[str] = (),
     ) -> None:
         if auth == "google" and credential is None:
             raise ConfigError("the auth scheme google needs a credential")
         self._connections = connections
         self._base = _parsed_base(base_url, "base_url")
-        self._homes = [self._base] if upload_url is None else [self._base, _parsed_base(upload_url, "upload_url")]
+        others = [*more_homes] if upload_url is None else [upload_url, *more_homes]
+        self._homes = [self._base, *(_parsed_base(url, "upload_url") for url in others)]
         self._credential = credential if auth == "google" else None
         self._headers = {"accept-encoding": "identity", "user-agent": USER_AGENT, "accept": "*/*"}
         self._auth_headers = _auth_headers(auth, api_key)
@@ -139,23 +142,54 @@ class HttpTransport:
             return Ambiguous(f"no whole answer within {self._timeout_seconds:g} s; it may have been billed")
         return Unsent(f"no connection within {self._timeout_seconds:g} s; nothing was sent")
 
+    async def stream(self, request: Request, begin: Begin, *, stall_seconds: float) -> None:
+        """Send a request with the key and hand its answer on as it comes, however long that takes.
+
+        `begin` is told status and headers and returns who takes the body; `stall_seconds` is the longest silence.
+
+        Raises:
+            Unsent: No connection; nothing was sent.
+            Ambiguous: The answer did not come whole.
+        """
+        loop = asyncio.get_running_loop()
+
+        def begun(status: int, headers: dict[str, str]) -> Consumer | None:
+            consume = begin(status, headers)
+
+            def take(data: bytes | bytearray, start: int, end: int) -> bool | None:
+                patience.reschedule(loop.time() + stall_seconds)
+                return consume(data, start, end) if consume is not None else True
+
+            return take
+
+        try:
+            async with asyncio.timeout(stall_seconds) as patience:
+                await self._connections.any_address.exchange(await self._prepared(request), begun)
+        except TimeoutError as error:
+            raise Ambiguous(f"nothing came for {stall_seconds:g} s") from error
+        except httpx.TransportError as error:
+            raise _classified(error) from error
+
     async def _call(self, request: Request, calls: list[Call]) -> Response:
         """Speak with the provider's API, with the key."""
-        url = self._own_place(request.path)
-        headers = self._headers | {name.lower(): value for name, value in request.headers.items()} | self._auth_headers
-        if self._credential is not None:
-            headers |= await self._credential.headers()
-        content = b""
-        if request.form is not None:
-            content, headers["content-type"] = _encoded_form(request.form)
-        elif request.json is not None:
-            content, headers["content-type"] = msgspec.json.encode(request.json), "application/json"
-        call = Call(request.method, url, headers, content)
-        del content  # the connection drops it when it is sent
+        call = await self._prepared(request)
         calls.append(call)
         answer = _JsonAnswer(self._new_part)
         await answer.over(self._connections.any_address, call)
         return answer.response()
+
+    async def _prepared(self, request: Request) -> Call:
+        """Put the key to a request, and its body into bytes."""
+        url = self._own_place(request.path)
+        headers = self._headers | {name.lower(): value for name, value in request.headers.items()} | self._auth_headers
+        if self._credential is not None:
+            headers |= await self._credential.headers()
+        content = request.content or b""
+        if request.form is not None:
+            content, headers["content-type"] = encoded_form(request.form)
+        elif request.json is not None:
+            content, headers["content-type"] = msgspec.json.encode(request.json), "application/json"
+        return Call(request.method, url, headers, content)  # the connection drops the content when it is sent
 
     def _own_place(self, path: str) -> httpx.URL:
         """Find the address of a request that carries the key: below one of the provider's own bases."""
@@ -184,7 +218,7 @@ class HttpTransport:
     async def _road(self) -> AiohttpTransport:
         """Choose the connections for a download: a provider inside a private network may point into it."""
         if self._base_is_public is None:
-            self._base_is_public = await _resolves_to_public(self._base.host)
+            self._base_is_public = await resolves_to_public(self._base.host)
         return self._connections.public_only if self._base_is_public else self._connections.any_address
 
 
@@ -331,30 +365,6 @@ def _auth_headers(auth: Auth, api_key: Secret | None) -> dict[str, str]:
     return {"authorization": f"{'Key' if auth == 'key' else 'Bearer'} {key}"}
 
 
-def _encoded_form(form: Form) -> tuple[bytes, str]:
-    """Write a form as multipart/form-data; return it with its content type. Bytes are copied once."""
-    boundary = secrets.token_hex(16)  # 128 random bits stand in no file
-    pieces: list[bytes] = []
-    for name, value in form.fields:
-        pieces.append(_part_head(boundary, f'name="{_quotable(name)}"'))
-        pieces += [value.encode("utf-8", "replace"), b"\r\n"]
-    for file in form.files:
-        named = f'name="{_quotable(file.name)}"; filename="{_quotable(file.file_name)}"'
-        pieces.append(_part_head(boundary, named, f"Content-Type: {file.mime}\r\n"))
-        pieces += [file.data, b"\r\n"]
-    pieces.append(f"--{boundary}--\r\n".encode())
-    return b"".join(pieces), f"multipart/form-data; boundary={boundary}"
-
-
-def _part_head(boundary: str, named: str, more: str = "") -> bytes:
-    return f"--{boundary}\r\nContent-Disposition: form-data; {named}\r\n{more}\r\n".encode("utf-8", "replace")
-
-
-def _quotable(name: str) -> str:
-    """Write a name as browsers do, so that it cannot leave its quotes."""
-    return name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
-
-
 @functools.lru_cache(512)
 def _joined(base: httpx.URL, path: str) -> httpx.URL:
     """Place a path below the base URL; an absolute URL stands for itself."""
@@ -386,15 +396,3 @@ def _check_place(url: httpx.URL, *, private_allowed: bool) -> None:
         )
     if not private_allowed and is_ip_literal(url.host) and not is_public(url.host):
         raise DecodeError("the result's address leads into a private network")
-
-
-async def _resolves_to_public(host: str) -> bool:
-    """Tell whether a provider is on the internet; a name that cannot be resolved counts as public."""
-    if is_ip_literal(host):
-        return is_public(host)
-    loop = asyncio.get_running_loop()
-    try:
-        found = await loop.getaddrinfo(host, None)
-    except OSError:
-        return True
-    return any(is_public(str(address[0])) for *_, address in found)

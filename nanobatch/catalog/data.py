@@ -87,6 +87,8 @@ class Discount:
 
     factor: float  # times the price
     models: tuple[str, ...]
+    jobs: int | None = None  # batches that may be open at once
+    enqueued_tokens: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # of open batches: tier -> model
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +212,9 @@ def _provider(name: str, entry: Mapping[str, Any]) -> ProviderEntry:
 
 
 def _discount(entry: Mapping[str, Any] | None) -> Discount | None:
-    return Discount(entry["factor"], tuple(entry["models"])) if entry else None
+    if not entry:
+        return None
+    return Discount(entry["factor"], tuple(entry["models"]), entry.get("jobs"), entry.get("enqueued_tokens", {}))
 
 
 def _protocol(name: str, entry: Mapping[str, Any]) -> Protocol:

@@ -24,6 +24,7 @@ class Terms:
     models: Mapping[str, str] | None = None  # our name: theirs
     protocol: str = ""  # empty: the one that the catalog names
     flex: bool = False  # the cheaper tier of service is asked for
+    batch_factor: float | None = None  # images are ordered in batches, at the price times this
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +127,25 @@ def offer_for(terms: Terms, model: str, catalog: Catalog) -> Offer:
     mapped = (terms.models or {}).get(model)
     known = catalog.find(model)
     if terms.entry is None:
-        return _custom(terms, model, mapped=mapped, known=known, catalog=catalog)
-    return _listed(terms, terms.entry, model, mapped=mapped, known=known, catalog=catalog)
+        offer = _custom(terms, model, mapped=mapped, known=known, catalog=catalog)
+    else:
+        offer = _listed(terms, terms.entry, model, mapped=mapped, known=known, catalog=catalog)
+    return offer if terms.batch_factor is None else _in_batches(offer, terms, terms.batch_factor)
+
+
+def _in_batches(offer: Offer, terms: Terms, factor: float) -> Offer:
+    """Return an offer at the price of a batch.
+
+    Raises:
+        ConfigError: The vendor sells this model, but not in batches.
+    """
+    sold = terms.entry.batch.models if terms.entry is not None and terms.entry.batch is not None else None
+    if sold is not None and offer.known is not None and offer.known.id not in sold and terms.prices is None:
+        raise ConfigError(f"{terms.provider} sells batches of {', '.join(sold)}, not of {offer.model}")
+    tokens = offer.token_prices
+    if tokens is not None:
+        tokens = TokenPrices(tokens.input * factor, tokens.text * factor, tokens.image * factor)
+    return replace(offer, prices={size: price * factor for size, price in offer.prices.items()}, token_prices=tokens)
 
 
 def _custom(terms: Terms, model: str, *, mapped: str | None, known: Model | None, catalog: Catalog) -> Offer:

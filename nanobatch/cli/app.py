@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from nanobatch import __version__
+from nanobatch.cli.batch import batch
 from nanobatch.cli.doctor import doctor
 from nanobatch.cli.estimate_cost import estimate_cost
 from nanobatch.cli.init import init
@@ -38,6 +39,7 @@ app.command()(init)
 app.command()(run)
 app.command(name="estimate-cost")(estimate_cost)
 app.command(name="providers")(providers)
+app.add_typer(batch, name="batch")
 app.command()(doctor)
 app.command()(status)
 app.command()(verify)

@@ -27,6 +27,12 @@ class OnUnknown(enum.StrEnum):
     HOLD = "hold"
 
 
+class Spill(enum.StrEnum):
+    """Where rows go that a batch gives back."""
+
+    SYNC = "sync"
+
+
 class DataFormat(enum.StrEnum):
     """What standard output carries."""
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from nanobatch.cli import completion
-from nanobatch.cli.choices import DataFormat, OnQuota, OnUnknown, Progress, Strategy
+from nanobatch.cli.choices import DataFormat, OnQuota, OnUnknown, Progress, Spill, Strategy
 
 INPUT = "Input"
 IMAGE = "Image"
@@ -124,6 +124,18 @@ def run(  # noqa: PLR0913 - one parameter per option
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Send everything again; earlier images are kept aside.", rich_help_panel=RUN)
     ] = False,
+    batch: Annotated[
+        bool,
+        typer.Option("--batch", help="Order in batches, at half the price and within a day.", rich_help_panel=RUN),
+    ] = False,
+    spill: Annotated[
+        Spill | None,
+        typer.Option(help="With --batch: send rows that a batch gives back at the full price.", rich_help_panel=RUN),
+    ] = None,
+    deadline: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="With --batch: cancel what is open after 26h.", rich_help_panel=RUN),
+    ] = None,
     sandbox: Annotated[
         bool,
         typer.Option("--sandbox", help="Use local doubles of the providers: no key, no cost.", rich_help_panel=RUN),
@@ -159,9 +171,11 @@ def run(  # noqa: PLR0913 - one parameter per option
 
     Example: nanobatch run prompts.csv -o images --size 2K --budget 25
     """
-    from nanobatch.cli.running import Screen, perform  # noqa: PLC0415
+    from nanobatch.cli.running import Screen, perform, seconds_of  # noqa: PLC0415
     from nanobatch.preparation import Request  # noqa: PLC0415 - `--help` must not wait for it
 
+    if not batch and (spill or deadline):
+        raise typer.BadParameter("--spill and --deadline belong to --batch")
     flags: dict[str, Any] = {
         "providers": provider,
         "output.dir": out,
@@ -190,6 +204,9 @@ def run(  # noqa: PLR0913 - one parameter per option
         retry_failed=retry_failed,
         fresh=fresh,
         command=tuple(sys.argv[1:]),
+        batch="run" if batch else None,
+        spill=spill is not None,
+        deadline_seconds=seconds_of(deadline),
     )
     screen = Screen(
         output=output.value,

@@ -16,10 +16,14 @@ from typing import Any
 
 import typer
 
-from nanobatch.assembly import run
+from nanobatch.assembly import RUN_FILE, run
+from nanobatch.batch_assembly import JOURNAL, open_batches, prepare_collection
+from nanobatch.batches.journal import read_batches
+from nanobatch.batches.terms import for_batches
 from nanobatch.clock import Clock, SystemClock
 from nanobatch.config import load_settings
-from nanobatch.errors import ConfigError, InputError, NanobatchError, NoProvider, StoreError
+from nanobatch.engines.batch import Mode
+from nanobatch.errors import ConfigError, InputError, LimitReached, NanobatchError, NoProvider, StoreError
 from nanobatch.events import Event, Observer, RunStarted
 from nanobatch.journal import KEPT, as_store_error
 from nanobatch.preparation import Prepared, Request, dry_run, prepare
@@ -30,10 +34,12 @@ from nanobatch.reporters.plain import PlainLines
 from nanobatch.reporters.plan import render_plan_text
 from nanobatch.reporters.stdout import DataStream
 from nanobatch.reporters.wording import money, safe
+from nanobatch.schema import duration_seconds
 from nanobatch.settings import Settings
 from nanobatch.stopping import Stop, StopReason
 
 INTERRUPTED = 130
+UNFINISHED = 5
 NOWHERE = "http://127.0.0.1:9"  # the discard port: stands for the sandbox until that runs
 SANDBOX_BOOKS = ".nanobatch/sandbox-books.jsonl"
 
@@ -63,7 +69,8 @@ def perform(
     """Run, and return the exit code. A failure is said in a sentence on standard error."""
     try:
         _check_names((*request.inputs, flags.get("output.dir") or ""))
-        prepared = prepare(request, load_from_surroundings(flags, config_path, NOWHERE if sandbox else None))
+        settings = load_from_surroundings(flags, config_path, NOWHERE if sandbox else None)
+        prepared = prepare(request, for_batches(settings) if request.batch is not None else settings)
         with contextlib.closing(prepared.references):
             if prepared.root.exists() and not prepared.root.is_dir():
                 raise ConfigError(f"{prepared.root} is a file; choose a folder with --out")
@@ -72,14 +79,68 @@ def perform(
             if not _confirmed(prepared, screen):
                 return 2
             if not sandbox:
-                return _run(prepared, screen)
+                return _run_and_spill(prepared, screen, settings)
             with _sandbox(prepared.root) as url:
-                return _run(_served_by(prepared, load_from_surroundings(flags, config_path, url)), screen)
+                settings = load_from_surroundings(flags, config_path, url)
+                served = for_batches(settings) if request.batch is not None else settings
+                return _run_and_spill(_served_by(prepared, served), screen, settings)
     except KeyboardInterrupt:
         return INTERRUPTED
     except NanobatchError as error:
         complain(error)
         return error.exit_code
+
+
+def collect(root: Path, mode: Mode, *, config_path: str | None, screen: Screen) -> int:
+    """Collect or cancel what a folder has ordered in batches, and return the exit code."""
+    try:
+        batches, is_finished = read_batches(root / JOURNAL)
+        if not batches:
+            raise ConfigError(f"nothing was ordered in batches from {root}")
+        open_ = open_batches(root)
+        if not open_ and is_finished:
+            _say(f"nanobatch: no batch of {root} is open")
+            return _last_exit_code(root)
+        names = list(dict.fromkeys(batch.provider for batch in open_))
+        settings = load_from_surroundings({"providers": names} if names else {}, config_path, None)
+        prepared = prepare_collection(root, settings, mode=mode)
+        with contextlib.closing(prepared.references):
+            return _said_what_next(_run(prepared, screen), root)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except NanobatchError as error:
+        complain(error)
+        return error.exit_code
+
+
+def _said_what_next(code: int, root: Path) -> int:
+    if code == UNFINISHED and not open_batches(root):
+        _say("nanobatch: what is missing is in no batch; order it again with `nanobatch batch submit`")
+    return code
+
+
+def _last_exit_code(root: Path) -> int:
+    """Return how the last run of a folder ended."""
+    try:
+        return int(json.loads((root / RUN_FILE).read_bytes())["exit_code"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
+
+
+def _run_and_spill(prepared: Prepared, screen: Screen, settings: Settings) -> int:
+    """Run; then send one by one, at the usual price, what batches gave back, where the user has agreed to that."""
+    code = _run(prepared, screen)
+    if not prepared.request.spill or code not in (LimitReached.exit_code, UNFINISHED) or open_batches(prepared.root):
+        return code
+    left = settings
+    if (budget := settings.run.budget_usd) is not None:
+        before = json.loads((prepared.root / RUN_FILE).read_bytes())
+        rest = max(0.0, budget - before["cost_usd"] - before["maybe_cost_usd"])
+        left = dataclasses.replace(settings, run=dataclasses.replace(settings.run, budget_usd=rest))
+    _say("nanobatch: what the batches gave back is sent one by one, at the usual price")
+    again = dataclasses.replace(prepared.request, batch=None, spill=False, fresh=False, retry_failed=False)
+    with contextlib.closing((spilled := prepare(again, left)).references):
+        return _run(spilled, screen)
 
 
 def complain(error: NanobatchError) -> None:
@@ -136,6 +197,18 @@ def load_from_surroundings(
         sandbox_url=sandbox_url,
         without_keys=without_keys,
     )
+
+
+def seconds_of(deadline: str | None) -> float | None:
+    """Read a duration such as 26h.
+
+    Raises:
+        typer.BadParameter: It is none.
+    """
+    try:
+        return None if deadline is None else duration_seconds(deadline)
+    except ValueError as error:
+        raise typer.BadParameter(f"--deadline {error}") from None
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from nanobatch.providers.base import Exchange, estimated_tokens
 from nanobatch.providers.openai_answers import answered, fault
 from nanobatch.providers.reading import error_object, node, words
 
-__all__ = ["exchange", "fault"]
+__all__ = ["body_of_order", "exchange", "fault"]
 
 _UNKNOWN_PARAMETER = frozenset({"unknown_parameter", "unsupported_parameter", ""})
 
@@ -23,14 +23,15 @@ def exchange(order: Order) -> Exchange:
     `response_format` is sent only where the options hold it: gpt-image models refuse it, some servers need it. A 400
     that names it is answered by the same request without it, once; it takes a second piece of the quota.
     """
-    body = _body(order)
+    body = body_of_order(order)
     response = yield _request(order, body)
     if "response_format" in body and _refuses_response_format(response):
         response = yield _request(order, {key: value for key, value in body.items() if key != "response_format"})
     return (yield from answered(response))
 
 
-def _body(order: Order) -> dict[str, Any]:
+def body_of_order(order: Order) -> dict[str, Any]:
+    """Write an order as images/generations wants it; references travel beside it."""
     body: dict[str, Any] = {"model": order.model, "prompt": order.prompt, "n": 1}
     if order.pixels is not None:
         body["size"] = f"{order.pixels[0]}x{order.pixels[1]}"

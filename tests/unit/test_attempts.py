@@ -154,3 +154,13 @@ def test_tasks_that_nobody_can_fetch_are_counted(path: Path) -> None:
     assert ledger.close_interrupted(found, at=NOW) == {"job-1": 0.09}
     assert past(path).tasks == {}
     assert past(path).tallies["job-1"].maybe_usd == 0.09
+
+
+def test_a_task_may_be_known_before_the_order(tmp_path: Path) -> None:
+    """An intent that names its task stays open until its outcome: whoever comes next can fetch it."""
+    ledger = AttemptsLedger(tmp_path / "a")
+    attempt = ledger.intend("j1", "google", at=5.0, worst_usd=0.08, cost=Cost(0, 0, 0), task="batch:t")
+    ledger.close()
+    past = read_past(tmp_path / "a", now=6.0, recorded=lambda _: False)
+    assert past.interrupted == []
+    assert past.tasks["j1"] == OpenTask(attempt, "google", "batch:t", 0.08, 5.0)

@@ -122,3 +122,15 @@ async def test_what_turns_out_cheaper_is_there_for_others() -> None:
     budget.shrink(dear, 0.8)  # never grows again
     assert dear.amount == 400_000
     assert (await waiting).amount == 500_000
+
+
+def test_reserving_without_waiting() -> None:
+    """Room now, room perhaps later, no room at all: three answers."""
+    budget = Budget(1.0)
+    first = budget.reserve_now(0.6)
+    assert first is not None
+    assert budget.reserve_now(0.6) is None
+    budget.settle(first, spent_usd=0.5)
+    with pytest.raises(LimitReached):
+        budget.reserve_now(0.6)
+    assert budget.reserve_now(0.5) is not None

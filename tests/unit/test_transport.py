@@ -28,10 +28,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from nanobatch.connections import Connections
+from nanobatch.connections import Connections, resolves_to_public
 from nanobatch.errors import Ambiguous, ConfigError, DecodeError, StoreError, Unsent
 from nanobatch.model import Blob, Form, FormFile, Request
-from nanobatch.transport import USER_AGENT, HttpTransport, _check_place, _resolves_to_public
+from nanobatch.transport import USER_AGENT, HttpTransport, _check_place
 
 pytestmark = pytest.mark.anyio
 
@@ -766,10 +766,10 @@ async def test_a_name_that_leads_inside_is_refused(
 
 async def test_where_a_provider_is() -> None:
     """Loopback providers are private; an unknown name counts as public, the stricter of the two."""
-    assert not await _resolves_to_public("localhost")
-    assert not await _resolves_to_public("192.168.0.7")
-    assert await _resolves_to_public("8.8.8.8")
-    assert await _resolves_to_public("nowhere.invalid")
+    assert not await resolves_to_public("localhost")
+    assert not await resolves_to_public("192.168.0.7")
+    assert await resolves_to_public("8.8.8.8")
+    assert await resolves_to_public("nowhere.invalid")
 
 
 async def test_a_download_that_is_too_large_is_given_up(server: Server, connections: Connections, folder: Path) -> None:
@@ -917,3 +917,62 @@ async def test_a_slow_body_delays_nobody(server: Server, connections: Connection
         results = await asyncio.gather(*hanging, return_exceptions=True)
         assert all(isinstance(result, asyncio.CancelledError) for result in results)
     assert len(leftovers(folder)) == 1
+
+
+GET = Request("GET", "/files/x:download?alt=media", repeatable=True)
+
+
+async def streamed(transport: HttpTransport, *, stall_seconds: float = 5.0) -> tuple[int, dict[str, str], bytes]:
+    status, headers, body = 0, {}, bytearray()
+
+    def begin(code: int, found: dict[str, str]) -> Any:
+        nonlocal status, headers
+        status, headers = code, found
+
+        def take(data: bytes | bytearray, start: int, end: int) -> None:
+            body.extend(data[start:end])
+
+        return take
+
+    await transport.stream(GET, begin, stall_seconds=stall_seconds)
+    return status, headers, bytes(body)
+
+
+async def test_a_stream_is_handed_on_as_it_is(server: Server, transport: HttpTransport) -> None:
+    """Status, headers and every byte, of a success and of a failure; the key travels along."""
+    server.scripts = [http(b"line 1\nline 2\n", ETag='"e"'), http(b"gone", "404 Not Found")]
+    status, headers, body = await streamed(transport)
+    assert (status, headers["etag"], body) == (200, '"e"', b"line 1\nline 2\n")
+    assert KEY.encode() in server.requests[0]
+    assert (await streamed(transport))[::2] == (404, b"gone")
+
+
+async def test_a_stream_that_nobody_wants_ends(server: Server, transport: HttpTransport) -> None:
+    """Whoever refuses the body at its head gets none of it."""
+    server.scripts = [http(b"x" * 1000, "416 Range Not Satisfiable")]
+    await transport.stream(GET, lambda *_: None, stall_seconds=5.0)
+
+
+async def test_a_cut_stream_says_so(server: Server, transport: HttpTransport) -> None:
+    """A body that ends too early is no whole file."""
+    server.scripts = [then_close(http(b"half", Content_Length="100"))]
+    with pytest.raises(Ambiguous):
+        await streamed(transport)
+
+
+async def test_a_silent_stream_is_given_up(server: Server, transport: HttpTransport) -> None:
+    """After the longest silence, however long the whole may take."""
+    server.scripts = [then_silence(http(b"half", Content_Length="100"))]
+    with pytest.raises(Ambiguous, match="nothing came"):
+        await streamed(transport, stall_seconds=0.2)
+
+
+async def test_bytes_go_out_as_they_are(server: Server, connections: Connections, folder: Path) -> None:
+    """A piece of a file, to one of the vendor's own places; any other place gets neither bytes nor key."""
+    home = f"{server.url}/upload/v1beta"
+    transport = transport_to(f"{server.url}/v1beta", connections, folder, more_homes=(home,))
+    server.scripts = [http()]
+    await transport.send(Request("POST", f"{home}/files?upload_id=1", content=b"\x00raw\xff"))
+    assert server.requests[0].endswith(b"\r\n\r\n\x00raw\xff")
+    with pytest.raises(AssertionError):
+        await transport.send(Request("POST", f"{server.url}/download/v1beta/files/x", content=b"1"))

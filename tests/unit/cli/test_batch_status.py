@@ -1,0 +1,52 @@
+"""`batch status`: everything that is known, from the folder alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nanobatch.cli.batch_status import show, standing
+from nanobatch.errors import ConfigError
+from tests.batch_bench import BatchBench, bench
+
+KEYS = ["title", "name", "provider", "model", "images", "done", "failed", "state", "created_at", "looked_at", "message"]
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[BatchBench]:
+    with bench(tmp_path) as found:
+        yield found
+
+
+def test_the_keys_are_a_promise(desk: BatchBench) -> None:
+    """Scripts read them."""
+    desk.order("submit")
+    found = standing(desk.out)
+    assert list(found) == ["folder", "open", "open_images", "batches"]
+    assert (found["open"], found["open_images"]) == (3, 12)
+    assert [list(one) for one in found["batches"]] == [KEYS] * 3
+    assert {one["state"] for one in found["batches"]} == {"waiting"}
+
+
+def test_asking_nobody_and_changing_nothing(desk: BatchBench, capsys: pytest.CaptureFixture[str]) -> None:
+    """A status may be asked for at any time, beside a run too."""
+    desk.order()
+    calls = desk.vendor.calls.total()
+    before = {path: path.stat().st_mtime_ns for path in desk.out.rglob("*")}
+    assert show(desk.out, as_json=True) == 0
+    assert json.loads(capsys.readouterr().out)["open"] == 0
+    assert show(desk.out, as_json=False) == 0
+    assert "nothing is open" in capsys.readouterr().out
+    assert desk.vendor.calls.total() == calls
+    assert {path: path.stat().st_mtime_ns for path in desk.out.rglob("*")} == before
+
+
+def test_a_folder_without_batches(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A sentence, and the exit code of a usage error."""
+    with pytest.raises(ConfigError):
+        standing(tmp_path)
+    assert show(tmp_path, as_json=False) == 2
+    assert "nothing was ordered in batches" in capsys.readouterr().err
