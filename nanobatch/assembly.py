@@ -31,6 +31,7 @@ from nanobatch.model import Job, Record
 from nanobatch.pipeline import Pipeline
 from nanobatch.preparation import Prepared
 from nanobatch.records import record_of, record_without_image
+from nanobatch.reporters.hooks import Hooks
 from nanobatch.retry import RetryPolicy
 from nanobatch.routing import Lane, Router, Seller
 from nanobatch.run_note import NOTE, RUN_FILE, RunNote, encoded, without_secrets, working_folder
@@ -44,7 +45,13 @@ _SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
 async def run(
-    prepared: Prepared, *, clock: Clock, observe: Observer, tick: Callable[[], None], stop: Stop
+    prepared: Prepared,
+    *,
+    clock: Clock,
+    observe: Observer,
+    tick: Callable[[], None],
+    stop: Stop,
+    hooks: Hooks | None = None,
 ) -> Mapping[str, Any]:
     """Hold the folder, generate what is missing, and write the manifest and the summary.
 
@@ -76,7 +83,7 @@ async def run(
             lambda job, by, landed: record_of(job, by, landed, finished_at=iso(clock.wall())),
         )
         with _signals(stop):
-            return await _Run(prepared, folder, clock, observe, tick, stop, batching).go()
+            return await _Run(prepared, folder, clock, observe, tick, stop, batching).go(hooks)
 
 
 @contextlib.contextmanager
@@ -128,7 +135,7 @@ class _Run:
         self._totals(event)
         self._observe_others(event)
 
-    async def go(self) -> Mapping[str, Any]:
+    async def go(self, hooks: Hooks | None) -> Mapping[str, Any]:
         """Generate, then write down how it went, also after a failure."""
         settings, plan = self._settings, self._prepared.plan
         self._folder.store.write(NOTE, encoded(self._note()))
@@ -156,10 +163,20 @@ class _Run:
                     lanes += [self._lane(seller, connections, credential) for seller in self._prepared.sellers]
                     await self._generate(lanes)
         finally:
+            await self._settle(hooks)
             summary = self._finish(lanes)
         await self._folder.store.put(RUN_FILE, _pretty(summary))
         self._observe(RunFinished(summary))
         return summary
+
+    async def _settle(self, hooks: Hooks | None) -> None:
+        """Wait for the commands that were started for this run's images, before the summary counts them."""
+        if hooks is None:
+            return
+        report = await hooks.settle(self._stop)
+        self._totals.hooks = report.counts
+        for warning in report.warnings:
+            self._observe(Warned(warning))
 
     def _note(self) -> RunNote:
         """Tell those who ask from outside what this run is about."""

@@ -47,6 +47,7 @@ class Totals:
     new_images: int = 0
     new_images_usd: float = 0.0  # what they cost, attempts of earlier runs included
     warnings: list[str] = field(default_factory=list)
+    hooks: dict[str, int] = field(default_factory=lambda: {"run": 0, "failed": 0, "skipped": 0})  # of --exec
 
     def __call__(self, event: Event) -> None:
         """Count an event."""
@@ -153,4 +154,5 @@ def summarise(  # noqa: PLR0913 - one argument for each source of facts
             for (code, message), count in final.reasons.most_common(KINDS_OF_FAILURE)
         ],
         "warnings": totals.warnings,
+        "hooks": totals.hooks,
     }

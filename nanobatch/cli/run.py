@@ -15,6 +15,7 @@ INPUT = "Input"
 IMAGE = "Image"
 RUN = "Run"
 SCREEN = "Screen and files"
+HOOKS = "Other programs"
 
 
 def run(  # noqa: PLR0913 - one parameter per option
@@ -160,6 +161,22 @@ def run(  # noqa: PLR0913 - one parameter per option
         Path | None, typer.Option(metavar="FILE", help="Write every event as a JSON line.", rich_help_panel=SCREEN)
     ] = None,
     log_file: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a log.", rich_help_panel=SCREEN)] = None,
+    exec_command: Annotated[
+        str | None,
+        typer.Option(
+            "--exec",
+            metavar="COMMAND",
+            help="For each new image: 'cp {file} /srv/{id}.jpg'; also {prompt}, {sha256}. No shell.",
+            rich_help_panel=HOOKS,
+        ),
+    ] = None,
+    notify: Annotated[
+        str | None, typer.Option(metavar="URL", help="Post the summary as JSON at the end.", rich_help_panel=HOOKS)
+    ] = None,
+    metrics: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Keep figures for Prometheus (node_exporter) there.", rich_help_panel=HOOKS),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Errors only.", rich_help_panel=SCREEN)] = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Log to standard error too.", rich_help_panel=SCREEN)
@@ -216,5 +233,8 @@ def run(  # noqa: PLR0913 - one parameter per option
         quiet=quiet,
         verbose=verbose,
         yes=yes,
+        exec_command=exec_command,
+        notify=notify,
+        metrics=metrics,
     )
     raise typer.Exit(perform(request, flags=flags, config_path=config, screen=screen, sandbox=sandbox, dry_run=dry_run))

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 
 import typer
 
-from nanobatch.assembly import RUN_FILE, run
+from nanobatch.assembly import run
 from nanobatch.batch_assembly import JOURNAL, open_batches, prepare_collection
 from nanobatch.batches.journal import read_batches
 from nanobatch.batches.terms import for_batches
@@ -29,11 +30,15 @@ from nanobatch.journal import KEPT, as_store_error
 from nanobatch.preparation import Prepared, Request, dry_run, prepare
 from nanobatch.reporters import Observers
 from nanobatch.reporters.events_file import EventsFile
+from nanobatch.reporters.hooks import Hooks
 from nanobatch.reporters.log_file import log_event, start_logging
+from nanobatch.reporters.metrics import MetricsFile
+from nanobatch.reporters.notification import checked_address, notify
 from nanobatch.reporters.plain import PlainLines
 from nanobatch.reporters.plan import render_plan_text
 from nanobatch.reporters.stdout import DataStream
 from nanobatch.reporters.wording import money, safe
+from nanobatch.run_note import RUN_FILE
 from nanobatch.schema import duration_seconds
 from nanobatch.settings import Settings
 from nanobatch.stopping import Stop, StopReason
@@ -55,6 +60,9 @@ class Screen:
     quiet: bool
     verbose: bool
     yes: bool
+    exec_command: str | None = None
+    notify: str | None = None
+    metrics: Path | None = None
 
 
 def perform(
@@ -274,6 +282,8 @@ def _confirmed(prepared: Prepared, screen: Screen) -> bool:
 def _run(prepared: Prepared, screen: Screen) -> int:
     clock = SystemClock()
     stop = Stop()
+    ticks: list[Callable[[], None]] = []
+    others = _other_programs(screen, clock, ticks)
     try:
         handlers = start_logging(screen.log_file, to_stderr=screen.verbose)
         events = EventsFile(screen.events, clock) if screen.events is not None else None
@@ -284,8 +294,8 @@ def _run(prepared: Prepared, screen: Screen) -> int:
         screen.output,
         on_broken=lambda: stop.ask(StopReason("broken_pipe", "standard output takes nothing more", 5)),
     )
-    ticks: list[Callable[[], None]] = []
     observers = _display(screen, clock, ticks)
+    observers += others
     if handlers:
         observers.append(log_event)
     if events is not None:
@@ -293,6 +303,7 @@ def _run(prepared: Prepared, screen: Screen) -> int:
     if not (screen.quiet and screen.output == "text"):
         observers.append(data)
     told = Observers(observers, ticks=ticks)
+    hooks = next((each for each in others if isinstance(each, Hooks)), None)
     started = False
 
     def observe(event: Event) -> None:
@@ -301,7 +312,7 @@ def _run(prepared: Prepared, screen: Screen) -> int:
         told(event)
 
     try:
-        summary = asyncio.run(run(prepared, clock=clock, observe=observe, tick=told.tick, stop=stop))
+        summary = asyncio.run(run(prepared, clock=clock, observe=observe, tick=told.tick, stop=stop, hooks=hooks))
     except StoreError as error:
         if started:
             raise
@@ -313,9 +324,34 @@ def _run(prepared: Prepared, screen: Screen) -> int:
         for end in filter(None, ends):
             with contextlib.suppress(OSError):  # a terminal that is gone, a full disk: each has been told already
                 end()
+    _notify(screen.notify, summary)
     if stop.reason is not None and summary["exit_code"] not in (0, 1):
         _say(f"nanobatch: {safe(stop.reason.message, 500)}")
     return int(summary["exit_code"])
+
+
+def _other_programs(screen: Screen, clock: Clock, ticks: list[Callable[[], None]]) -> list[Observer]:
+    """Set up what other programs are told, and check it before anything is sent."""
+    if screen.notify is not None:
+        checked_address(screen.notify)
+    found: list[Observer] = []
+    if screen.exec_command is not None:
+        found.append(Hooks(screen.exec_command, clock))
+    if screen.metrics is not None:
+        figures = MetricsFile(screen.metrics, clock)
+        ticks.append(figures.tick)
+        found.append(figures)
+    return found
+
+
+def _notify(address: str | None, summary: Mapping[str, Any]) -> None:
+    """Post the summary; what goes wrong there is said, and changes nothing."""
+    if address is None:
+        return
+    with contextlib.suppress(KeyboardInterrupt):
+        reason = notify(address, summary, sleep=time.sleep)
+        if reason is not None:
+            _say(f"nanobatch: {safe(reason, 500)}")
 
 
 def _nothing_sent(error: StoreError) -> ConfigError:

@@ -42,6 +42,7 @@ KEYS = [
     "providers",
     "failures",
     "warnings",
+    "hooks",
 ]
 STOPS = {
     None: None,

@@ -96,7 +96,17 @@ def test_help_lists_the_commands(shell: Shell) -> None:
     """Every command with its first sentence."""
     out = shell.run("--help").stdout
     lines = {line.split()[0]: " ".join(line.split()[1:]) for line in out.partition("Commands:")[2].splitlines() if line}
-    assert list(lines) == ["init", "run", "estimate-cost", "providers", "doctor", "status", "verify", "sandbox", "batch"]
+    assert list(lines) == [
+        "init",
+        "run",
+        "estimate-cost",
+        "providers",
+        "doctor",
+        "status",
+        "verify",
+        "sandbox",
+        "batch",
+    ]
     assert lines["run"].startswith("Generate an image for every prompt")
 
 
