@@ -48,6 +48,8 @@ def parse(text: str, name: str) -> Document:
         node = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        if "nesting depth" in (error.problem or ""):  # newer versions of libyaml have a limit of their own
+            raise ConfigError(f"{name}{line}: nested too deeply") from error
         raise ConfigError(f"{name}{line}: this is not valid YAML: {error.problem or error.context}") from error
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"{name}: this is not valid YAML: {str(error).splitlines()[0]}") from error

@@ -14,7 +14,7 @@ batch = typer.Typer(
     help="Order images in batches, at half the price and within a day; collect them from any later process.",
 )
 
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The output folder.", exists=True, file_okay=False)]
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The output folder.")]
 Config = Annotated[str | None, typer.Option("--config", "-c", metavar="FILE", help="Instead of ./nanobatch.yaml.")]
 Output = Annotated[
     DataFormat, typer.Option("--output", "-O", help="Standard output: a summary, a record per job, or paths.")
