@@ -22,6 +22,7 @@ from nanobatch.journal import read_lines
 from nanobatch.manifest_reader import Line, newest_lines, require_run
 from nanobatch.model import Status
 from nanobatch.run_note import RunNote, command_to_go_on, read_note, read_summary
+from nanobatch.summary import ProviderTotals
 
 RATE_SECONDS = 300.0  # the rate is that of the last five minutes
 REASONS = 20  # distinct ones that are counted; a report must not grow with the input
@@ -41,21 +42,10 @@ class _Attempt(msgspec.Struct, frozen=True):
 
 
 @dataclass(slots=True)
-class ProviderCount:
-    """What one provider did in all runs of this folder."""
-
-    images: int = 0
-    attempts: int = 0
-    cost_usd: float = 0.0
-    maybe_cost_usd: float = 0.0
-    errors: Counter[str] = field(default_factory=Counter)
-
-
-@dataclass(slots=True)
 class Spent:
     """What the attempts ledger says, read line by line."""
 
-    providers: dict[str, ProviderCount] = field(default_factory=dict)
+    providers: dict[str, ProviderTotals] = field(default_factory=dict)
     open: dict[str, _Attempt] = field(default_factory=dict)  # intents without an outcome: never more than in flight
     tasks: set[str] = field(default_factory=set)  # those of them that are known to be ordered
 
@@ -74,8 +64,8 @@ class Spent:
             case _:
                 pass
 
-    def _provider(self, line: _Attempt) -> ProviderCount:
-        return self.providers.setdefault(line.provider, ProviderCount())
+    def _provider(self, line: _Attempt) -> ProviderTotals:
+        return self.providers.setdefault(line.provider, ProviderTotals())
 
     def _conclude(self, line: _Attempt) -> None:
         provider = self._provider(line)
@@ -182,23 +172,13 @@ def _pace(standing: Standing, seconds: float, summary: Mapping[str, Any], *, run
 
 
 def _money(spent: Spent) -> dict[str, Any]:
-    providers = {
-        name: {
-            "images": found.images,
-            "attempts": found.attempts,
-            "cost_usd": round(found.cost_usd, 6),
-            "maybe_cost_usd": round(found.maybe_cost_usd, 6),
-            "errors": dict(found.errors.most_common()),
-        }
-        for name, found in spent.providers.items()
-    }
     return {
         "cost_usd": round(sum(found.cost_usd for found in spent.providers.values()), 6),
         "maybe_cost_usd": round(sum(found.maybe_cost_usd for found in spent.providers.values()), 6),
         "open_requests": len(spent.open),
         "open_tasks": len(spent.tasks & spent.open.keys()),
         "open_worst_usd": round(sum((line.worst_usd for line in spent.open.values()), 0.0), 6),
-        "providers": providers,
+        "providers": {name: found.as_dict() for name, found in spent.providers.items()},
     }
 
 

@@ -35,7 +35,7 @@ class ProviderTotals:
             "attempts": self.attempts,
             "cost_usd": round(self.cost_usd, 6),
             "maybe_cost_usd": round(self.maybe_cost_usd, 6),
-            "errors": dict(self.errors),
+            "errors": dict(self.errors.most_common()),
         }
 
 

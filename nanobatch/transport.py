@@ -7,6 +7,7 @@ A status is not judged here; a provider reads it.
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import contextlib
 import functools
@@ -222,7 +223,7 @@ class HttpTransport:
         return self._connections.public_only if self._base_is_public else self._connections.any_address
 
 
-class _Answer:
+class _Answer(abc.ABC):
     """An answer on its way: whoever takes its body, and what it was in the end."""
 
     def __init__(self, new_part: Callable[[], Path]) -> None:
@@ -255,13 +256,13 @@ class _Answer:
         self._failure += data[start : min(end, start + MAX_ERROR_BYTES - len(self._failure))]
         return len(self._failure) >= MAX_ERROR_BYTES
 
+    @abc.abstractmethod
     def begin(self) -> Consumer:
         """Return who takes the body of a success."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def abort(self) -> None:
         """Delete what was written."""
-        raise NotImplementedError
 
     def failure(self) -> Response:
         """Read the beginning of an answer that is not a success, as JSON where it is JSON."""

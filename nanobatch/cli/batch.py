@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from nanobatch.cli.choices import DataFormat, Progress
+
+if TYPE_CHECKING:
+    from nanobatch.cli.running import Screen
 
 batch = typer.Typer(
     no_args_is_help=True,
@@ -116,11 +119,11 @@ def collect(
 
     Example: nanobatch batch collect images
     """
-    from nanobatch.cli.running import collect as work  # noqa: PLC0415 - `--help` must not wait for it
+    from nanobatch.cli import running  # noqa: PLC0415 - `--help` must not wait for it
     from nanobatch.engines.batch import Mode  # noqa: PLC0415
 
     screen = _screen(output, progress, events, quiet=quiet)
-    raise typer.Exit(work(folder, Mode.COLLECT, config_path=config, screen=screen))
+    raise typer.Exit(running.collect(folder, Mode.COLLECT, config_path=config, screen=screen))
 
 
 @batch.command()
@@ -137,11 +140,11 @@ def cancel(
 
     Example: nanobatch batch cancel images
     """
-    from nanobatch.cli.running import collect as work  # noqa: PLC0415 - `--help` must not wait for it
+    from nanobatch.cli import running  # noqa: PLC0415 - `--help` must not wait for it
     from nanobatch.engines.batch import Mode  # noqa: PLC0415
 
     screen = _screen(output, progress, events, quiet=quiet)
-    raise typer.Exit(work(folder, Mode.CANCEL, config_path=config, screen=screen))
+    raise typer.Exit(running.collect(folder, Mode.CANCEL, config_path=config, screen=screen))
 
 
 @batch.command()
@@ -159,15 +162,7 @@ def status(
     raise typer.Exit(show(folder, as_json=as_json))
 
 
-def _screen(output: DataFormat, progress: Progress, events: Path | None, *, quiet: bool, yes: bool = False) -> Any:
+def _screen(output: DataFormat, progress: Progress, events: Path | None, *, quiet: bool, yes: bool = False) -> Screen:
     from nanobatch.cli.running import Screen  # noqa: PLC0415 - `--help` must not wait for it
 
-    return Screen(
-        output=output.value,
-        progress=progress.value,
-        events=events,
-        log_file=None,
-        quiet=quiet,
-        verbose=False,
-        yes=yes,
-    )
+    return Screen(output=output.value, progress=progress.value, events=events, quiet=quiet, yes=yes)

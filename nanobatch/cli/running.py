@@ -38,7 +38,7 @@ from nanobatch.reporters.plain import PlainLines
 from nanobatch.reporters.plan import render_plan_text
 from nanobatch.reporters.stdout import DataStream
 from nanobatch.reporters.wording import money, safe
-from nanobatch.run_note import RUN_FILE
+from nanobatch.run_note import read_summary
 from nanobatch.schema import duration_seconds
 from nanobatch.settings import Settings
 from nanobatch.stopping import Stop, StopReason
@@ -56,10 +56,10 @@ class Screen:
     output: str
     progress: str
     events: Path | None
-    log_file: Path | None
     quiet: bool
-    verbose: bool
     yes: bool
+    verbose: bool = False
+    log_file: Path | None = None
     exec_command: str | None = None
     notify: str | None = None
     metrics: Path | None = None
@@ -129,10 +129,8 @@ def _said_what_next(code: int, root: Path) -> int:
 
 def _last_exit_code(root: Path) -> int:
     """Return how the last run of a folder ended."""
-    try:
-        return int(json.loads((root / RUN_FILE).read_bytes())["exit_code"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return 0
+    code = read_summary(root).get("exit_code")
+    return code if isinstance(code, int) else 0
 
 
 def _run_and_spill(prepared: Prepared, screen: Screen, settings: Settings) -> int:
@@ -142,7 +140,7 @@ def _run_and_spill(prepared: Prepared, screen: Screen, settings: Settings) -> in
         return code
     left = settings
     if (budget := settings.run.budget_usd) is not None:
-        before = json.loads((prepared.root / RUN_FILE).read_bytes())
+        before = read_summary(prepared.root)
         rest = max(0.0, budget - before["cost_usd"] - before["maybe_cost_usd"])
         left = dataclasses.replace(settings, run=dataclasses.replace(settings.run, budget_usd=rest))
     _say("nanobatch: what the batches gave back is sent one by one, at the usual price")
