@@ -10,13 +10,14 @@ import random
 import secrets
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from nanobatch.attempts import Tally
 from nanobatch.batch_assembly import Batching, begin, check_none_is_open
-from nanobatch.budget import Budget, micro
+from nanobatch.budget import Budget
 from nanobatch.clock import Clock, iso
 from nanobatch.connections import Connections
 from nanobatch.engines.batch_office import ORDERED
@@ -36,9 +37,9 @@ from nanobatch.retry import RetryPolicy
 from nanobatch.routing import Lane, Router, Seller
 from nanobatch.run_note import NOTE, RUN_FILE, RunNote, encoded, without_secrets, working_folder
 from nanobatch.settings import Settings
-from nanobatch.spending import DaySpending, default_path
 from nanobatch.stopping import Stop, StopReason
 from nanobatch.summary import Ledger, Totals, summarise
+from nanobatch.usage import ShareOf, budget_of, check_usage, shared_quota
 
 MOST_WORKERS = 8192
 _SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143}
@@ -62,6 +63,7 @@ async def run(
         NanobatchError: The run could not start.
     """
     request, root = prepared.request, prepared.root
+    check_usage(prepared.settings)
     with locked(root, clock):
         batching = None
         if request.batch is None:
@@ -159,8 +161,9 @@ class _Run:
         try:
             if self._resumed < plan.jobs or (self._batching is not None and self._batching.journal.open):
                 credential = await check_credentials(settings.providers)
-                async with Connections(limit=_total(settings)) as connections:
-                    lanes += [self._lane(seller, connections, credential) for seller in self._prepared.sellers]
+                async with Connections(limit=_total(settings)) as connections, self._shared_quota() as share_of:
+                    sellers = self._prepared.sellers
+                    lanes += [self._lane(seller, connections, credential, share_of) for seller in sellers]
                     await self._generate(lanes)
         finally:
             await self._settle(hooks)
@@ -193,7 +196,9 @@ class _Run:
             inputs=request.inputs,
         )
 
-    def _lane(self, seller: Seller, connections: Connections, credential: GoogleCredential | None) -> Lane:
+    def _lane(
+        self, seller: Seller, connections: Connections, credential: GoogleCredential | None, share_of: ShareOf
+    ) -> Lane:
         if self._batching is not None:
             return self._batching.lane(
                 seller, connections, clock=self._clock, observe=self._observe, folder=self._folder
@@ -208,22 +213,26 @@ class _Run:
             spends=self._folder.past.spends.get(seller.name, ()),
             credential=credential,
             is_alone=len(self._prepared.sellers) == 1,
+            share=share_of(seller.settings),
         )
 
-    @contextlib.contextmanager
-    def _budget(self) -> Iterator[Budget]:
-        """Open the limits on money. What the sandbox draws costs nothing, so it does not count for the day."""
-        run, a_day = self._settings.run.budget_usd, self._settings.usage.budget_usd_per_day
-        if a_day is None or self._settings.sandbox:
-            yield Budget(run)
-            return
-        path = default_path(os.environ, Path.home())
-        with contextlib.closing(DaySpending(path, micro(a_day), run=self._run_id, clock=self._clock)) as day:
-            yield Budget(run, day)
+    def _shared_quota(self) -> AbstractAsyncContextManager[ShareOf]:
+        return shared_quota(
+            self._settings,
+            environ=os.environ,
+            home=Path.home(),
+            run=self._run_id,
+            clock=self._clock,
+            warn=lambda message: self._observe(Warned(message)),
+        )
 
     async def _generate(self, lanes: Sequence[Lane]) -> None:
-        with self._budget() as budget:
-            await self._generate_within(budget, lanes)
+        home = Path.home()
+        with budget_of(self._settings, environ=os.environ, home=home, run=self._run_id, clock=self._clock) as budget:
+            async with contextlib.AsyncExitStack() as stack:
+                for lane in lanes:
+                    await stack.enter_async_context(lane.gate.at_work())
+                await self._generate_within(budget, lanes)
 
     async def _generate_within(self, budget: Budget, lanes: Sequence[Lane]) -> None:
         if self._batching is not None:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from typing import Protocol
 
 from nanobatch.errors import LimitReached
-from nanobatch.spending import DaySpending
+from nanobatch.spending import DayTotals
 
 _MICRO = 1_000_000
 
@@ -17,6 +18,31 @@ _MICRO = 1_000_000
 def micro(usd: float) -> int:
     """Turn dollars into whole millionths."""
     return round(usd * _MICRO)
+
+
+class DayMoney(Protocol):
+    """What all runs spend in a day, wherever that is kept; see `DaySpending`."""
+
+    @property
+    def limit(self) -> int:
+        """What they may spend, in millionths of a dollar."""
+        ...
+
+    def today(self) -> str:
+        """Return the day of now."""
+        ...
+
+    def take(self, amount: int) -> str | None:
+        """Set an amount aside; return the day on which it counts, or None where the day has no room for it."""
+        ...
+
+    def settle(self, day: str, amount: int, *, spent: int = 0, possible: int = 0) -> None:
+        """Replace what was set aside by what became of it."""
+        ...
+
+    def totals(self, day: str | None = None) -> DayTotals:
+        """Add up what all runs have done on a day."""
+        ...
 
 
 @dataclass(slots=True)
@@ -38,7 +64,7 @@ class Budget:
         day: What all runs of the day spend, where that has a limit.
     """
 
-    def __init__(self, limit_usd: float | None, day: DaySpending | None = None) -> None:
+    def __init__(self, limit_usd: float | None, day: DayMoney | None = None) -> None:
         self._limit = None if limit_usd is None else micro(limit_usd)
         self._day = day
         self._spent = 0

@@ -15,7 +15,7 @@ from nanobatch.errors import ConfigError
 from nanobatch.lookup import ENVIRONMENT, Sources, checked, nearest
 from nanobatch.schema import LATER, LIMITS, PROVIDER, SECTIONS
 from nanobatch.selection import Selection
-from nanobatch.settings import Defaults, OutputSettings, RunSettings, Settings, UsageSettings
+from nanobatch.settings import Defaults, OutputSettings, RunSettings, Secret, Settings, UsageSettings
 from nanobatch.yaml_files import Document, parse
 
 FILE = "nanobatch.yaml"
@@ -63,9 +63,14 @@ def load_settings(
         providers=selection.providers(),
         warnings=tuple(selection.warnings),
         sandbox=sandbox_url is not None,
-        usage=UsageSettings(values["usage"].get("budget_usd_per_day")),
+        usage=_usage(values["usage"]),
         origins=origins,
     )
+
+
+def _usage(values: Mapping[str, Any]) -> UsageSettings:
+    url = values.get("url")
+    return UsageSettings(values.get("budget_usd_per_day"), None if url is None else Secret(url))
 
 
 def _files(config_path: str | None, *, cwd: Path, user_folder: Path) -> list[Document]:

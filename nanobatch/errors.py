@@ -102,6 +102,13 @@ class StoreError(NanobatchError):
     exit_code = 5
 
 
+class LedgerError(NanobatchError):
+    """The usage that processes share cannot be read or written now; a run goes on without it."""
+
+    code = "ledger"
+    exit_code = 5
+
+
 class NoProvider(NanobatchError):
     """No provider has a key, or none accepted the account."""
 

@@ -11,6 +11,8 @@ from nanobatch.events import Observer
 from nanobatch.google_credentials import GoogleCredential
 from nanobatch.limits import Gate
 from nanobatch.limits.circuit_breaker import CircuitBreaker
+from nanobatch.limits.quota import Quota
+from nanobatch.limits.share import Share
 from nanobatch.model import Cost, Reference
 from nanobatch.providers import load
 from nanobatch.references import Accepted, References
@@ -50,6 +52,7 @@ def open_lane(  # noqa: PLR0913 - one argument for each part of a run
     spends: Sequence[tuple[float, Cost]],
     credential: GoogleCredential | None,
     is_alone: bool,
+    share: Callable[[Quota], Share] | None = None,
 ) -> Lane:
     """Open one provider's lane.
 
@@ -63,6 +66,7 @@ def open_lane(  # noqa: PLR0913 - one argument for each part of a run
         spends: What earlier runs took from the same quotas.
         credential: For providers that take a token in place of a key.
         is_alone: No other provider can take its work.
+        share: Makes its part of the limits, where other processes work on the same account.
     """
     provider = seller.settings
     limits = provider.limits
@@ -79,6 +83,7 @@ def open_lane(  # noqa: PLR0913 - one argument for each part of a run
         breaker=breaker_for(limits, cooldown_seconds=provider.cooldown_seconds, is_alone=is_alone),
         sends_away=not is_alone,
         observer=observe,
+        share=share,
     )
     gate.remember(spends)
     transport = HttpTransport(

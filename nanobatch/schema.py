@@ -26,6 +26,19 @@ def text(value: Any) -> str:
     return str(value).strip()
 
 
+def redis_url(value: Any) -> str:
+    """Accept where a Redis is. What is wrong with it is said without showing it: it may hold a password."""
+    found = text(value)
+    try:
+        parts = urlsplit(found)
+        fits = parts.scheme in ("redis", "rediss") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError("must be an address like redis://:password@host:6379/0")
+    return found
+
+
 def word(value: Any) -> str:
     """Accept the name of something, in any case; whether it exists is known elsewhere."""
     return text(value).lower()
@@ -203,7 +216,7 @@ SECTIONS: Mapping[str, Mapping[str, Check]] = {
     },
     "output": {"dir": optional(text), "name": text, "gallery": flag},
     "cache": {"enabled": flag, "url": optional(text), "ttl": duration_seconds, "semantic": mapping(anything)},
-    "usage": {"url": optional(text), "budget_usd_per_day": optional(number(0))},
+    "usage": {"url": optional(redis_url), "budget_usd_per_day": optional(number(0))},
 }
 LIMITS: Mapping[str, Check] = {
     "rpm": optional(whole(1)),
@@ -247,7 +260,6 @@ LATER: Mapping[str, Callable[[Any], bool]] = {
     "output.gallery": bool,
     "cache.url": lambda value: value is not None,
     "cache.semantic": lambda value: bool(value.get("enabled")),
-    "usage.url": lambda value: value is not None,
 }
 
 

@@ -80,6 +80,7 @@ class UsageSettings:
     """What all runs of a user may do together."""
 
     budget_usd_per_day: float | None = None
+    url: Secret | None = None  # of the Redis that the runs of many machines share; None: this machine's own ledger
 
 
 @dataclass(frozen=True, slots=True)

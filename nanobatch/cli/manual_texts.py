@@ -49,7 +49,7 @@ AFTER = """\
 | `DIR/.nanobatch/lock` | held by the run that is at work |
 | `DIR/.nanobatch/replaced/` | images in whose place another came |
 | `DIR/.nanobatch/set-aside/` | files that `verify --repair` found wrong |
-| `~/.local/state/nanobatch/` | what all runs of a user spend in a day, where `usage.budget_usd_per_day` is set |
+| `~/.local/state/nanobatch/` | what all runs of a user take of each account's quota, and what they spend in a day |
 
 `DIR` is the output folder: `--out`, or the name of the first prompt file with `-images` behind it.
 

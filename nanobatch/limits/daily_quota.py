@@ -37,7 +37,7 @@ class DailyQuota:
         self._zone = _zone(zone)
         self._margin = margin_seconds
         self._spent: dict[dt.date, int] = {}
-        self._today = (0.0, 0.0, frozenset[dt.date]())  # from, until (wall seconds), and what `_days` says in between
+        self._today = (0.0, 0.0, frozenset[dt.date]())  # from, until (wall seconds), and what `days` says in between
 
     def __repr__(self) -> str:
         days = ", ".join(f"{day}: {spent}" for day, spent in sorted(self._spent.items()))
@@ -45,7 +45,7 @@ class DailyQuota:
 
     def left(self, wall: float) -> int:
         """Count what may still be spent on the day of `wall`."""
-        return max(0, self.limit - max(self._spent.get(day, 0) for day in self._days(wall)))
+        return max(0, self.limit - max(self._spent.get(day, 0) for day in self.days(wall)))
 
     def spend(self, wall: float, n: int = 1) -> None:
         """Count `n` more on the day of `wall`.
@@ -59,15 +59,19 @@ class DailyQuota:
 
     def refund(self, wall: float, n: int = 1) -> None:
         """Take back `n` that were spent at `wall`, also when another day has begun since."""
-        for day in self._days(wall) & self._spent.keys():
+        for day in self.days(wall) & self._spent.keys():
             self._spent[day] = max(0, self._spent[day] - n)
 
     def remember(self, wall: float, n: int = 1) -> None:
         """Count what was spent without asking, for example by an earlier run of the same day."""
-        for day in self._days(wall):
+        for day in self.days(wall):
             self._spent[day] = self._spent.get(day, 0) + n
         while len(self._spent) > 3:
             del self._spent[min(self._spent)]
+
+    def correct(self, day: dt.date, spent: int) -> None:
+        """Believe what all processes together have spent on a day."""
+        self._spent[day] = max(0, spent)
 
     def mark_spent(self, wall: float) -> None:
         """Believe the vendor that the day of `wall` is spent, whatever was counted here."""
@@ -78,7 +82,7 @@ class DailyQuota:
         """Return the wall-clock time at which the next day can be used: the zone's midnight and the margin."""
         return self._midnight(_next(self._day(wall - self._margin))) + self._margin
 
-    def _days(self, wall: float) -> frozenset[dt.date]:
+    def days(self, wall: float) -> frozenset[dt.date]:
         """Return the days on which `wall` counts: two around midnight, one else; asked several times a request."""
         since, until, days = self._today
         if not since <= wall < until:

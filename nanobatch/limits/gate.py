@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from math import inf
 
 from nanobatch.clock import Clock
-from nanobatch.errors import ExchangeError, Unsent
+from nanobatch.errors import ExchangeError, LaneEffect, Unsent
 from nanobatch.events import Event, LaneChanged, Observer
 from nanobatch.limits.circuit_breaker import BreakerState, CircuitBreaker
 from nanobatch.limits.daily_quota import PACIFIC
@@ -25,6 +25,7 @@ from nanobatch.limits.health import LaneClosed, LaneDown, LaneHealth, LaneParked
 from nanobatch.limits.line import Line, Ticket
 from nanobatch.limits.permit import Permit
 from nanobatch.limits.quota import Quota
+from nanobatch.limits.share import Demand, Share
 from nanobatch.model import Cost
 
 __all__ = ["Gate", "GateSnapshot", "LaneClosed", "LaneDown", "LaneParked", "LaneState", "Permit"]
@@ -60,6 +61,7 @@ class Gate:
         breaker: Another than the default one.
         sends_away: Whoever waits is told `LaneDown` when the provider stops answering, because others may serve it.
         observer: Receives a `LaneChanged` for every change of the lane.
+        share: Makes this process's part of the limits, where others work on the same account; see `at_work`.
 
     Example:
         async with gate.admit(request.cost) as permit:
@@ -84,6 +86,7 @@ class Gate:
         breaker: CircuitBreaker | None = None,
         sends_away: bool = False,
         observer: Observer | None = None,
+        share: Callable[[Quota], Share] | None = None,
     ) -> None:
         self.name = name
         self._sends_away = sends_away
@@ -93,6 +96,7 @@ class Gate:
         )
         self._health = LaneHealth(self._quota, concurrency=concurrency, breaker=breaker)
         self._observer = observer or _nobody
+        self._share = share(self._quota) if share is not None else None
         self._in_flight = 0
         self._line = Line()
         self._leader: Ticket | None = None  # the last head that looked at its wait,
@@ -104,6 +108,15 @@ class Gate:
         return (
             f"<Gate {seen.name} {seen.state.kind}: {seen.in_flight} of {seen.limit} in flight, {seen.waiting} waiting>"
         )
+
+    @contextlib.asynccontextmanager
+    async def at_work(self) -> AsyncIterator[None]:
+        """Share the limits with other processes while the block lasts. Without it a gate that shares admits nobody."""
+        if self._share is None:
+            yield
+            return
+        async with self._share.at_work(self._demand, self._dispatch):
+            yield
 
     @contextlib.asynccontextmanager
     async def admit(self, cost: Cost) -> AsyncIterator[Permit]:
@@ -202,15 +215,19 @@ class Gate:
     def judge(self, ticket: Ticket, error: ExchangeError | None) -> None:
         """Learn from the end of a request."""
         if isinstance(error, Unsent) and ticket.receipt is not None:
-            self._quota.refund(ticket.receipt)  # nobody has counted it
+            self._refund(ticket)  # nobody has counted it
         is_paid = ticket.receipt is not None and ticket.cost.requests > 0
         verdict = Verdict(error, ticket.started_at, self._in_flight, is_paid)
         self._publish(self._health.judge(self._moment(), verdict))
+        if self._share is not None and error is not None:
+            self._warn_others(self._share, error)
 
     def settle_tokens(self, ticket: Ticket, actual: int) -> None:
         """Correct the tokens of a request to what the provider reported."""
         if ticket.receipt is not None:
             self._quota.settle_tokens(self._clock.monotonic(), ticket.receipt, actual=actual)
+            if self._share is not None:
+                self._share.settle_tokens(ticket.lease, actual=actual)
             self._dispatch()
 
     # The line
@@ -272,13 +289,44 @@ class Gate:
         if not ticket.holds_slot:
             if (pause := self._health.breaker.delay(now)) > 0:
                 return pause
-            if self._in_flight >= self._health.limit.current:
+            if self._in_flight >= self._slots():
                 return inf
-        return self._quota.delay(now, ticket.cost)
+        delay = self._quota.delay(now, ticket.cost)
+        if delay > 0 or self._share is None:
+            return delay
+        return 0.0 if self._share.covers(now, ticket.cost) else inf
+
+    def _slots(self) -> int:
+        """Return how many may be in flight now; ask the other processes for more where they hold them."""
+        limit = self._health.limit.current
+        if self._share is None or self._in_flight >= limit or self._share.slots >= limit:
+            return limit
+        if self._in_flight >= self._share.slots:
+            self._share.need_slot()
+        return self._share.slots
+
+    def _demand(self) -> Demand:
+        """Tell what would enter if only the limits allowed it."""
+        insiders, newcomers = self._line.costs(self._health.limit.current)
+        return Demand(insiders, newcomers, len(self._line) - len(insiders), self._in_flight, self._health.limit.current)
+
+    def _refund(self, ticket: Ticket) -> None:
+        if ticket.receipt is not None:
+            self._quota.refund(ticket.receipt)
+            if self._share is not None:
+                self._share.give_back(ticket.lease)
+
+    def _warn_others(self, share: Share, error: ExchangeError) -> None:
+        if error.effect is LaneEffect.DRAIN:
+            share.tell_blocked(self._quota.drained_for(self._clock.monotonic()))
+        elif error.effect is LaneEffect.PARK:
+            share.tell_day_spent()
 
     def _grant(self, ticket: Ticket, moment: Moment) -> None:
         self._line.leave(ticket)
         ticket.receipt = self._quota.spend(moment.now, moment.wall, cost=ticket.cost)
+        if self._share is not None:
+            ticket.lease = self._share.take(ticket.cost)
         ticket.started_at = moment.now
         if not ticket.holds_slot:
             self._in_flight += 1
@@ -298,8 +346,7 @@ class Gate:
 
     def _leave(self, ticket: Ticket) -> None:
         """Give back what was granted and never used, or the place in the line."""
-        if ticket.receipt is not None:
-            self._quota.refund(ticket.receipt)
+        self._refund(ticket)
         if ticket.receipt is not None and not ticket.holds_slot:
             self._release(ticket)
         else:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import chain
+from dataclasses import dataclass, field
+from itertools import chain, islice
 from math import inf
 
 from nanobatch.limits.health import LaneClosed, LaneDown, LaneParked
 from nanobatch.limits.quota import Receipt
+from nanobatch.limits.share import Lease
 from nanobatch.model import Cost
 
 
@@ -22,6 +23,7 @@ class Ticket:
     holds_slot: bool  # a further request of an exchange that is inside already
     started_at: float = -inf  # monotonic seconds; when it was granted
     receipt: Receipt | None = None
+    lease: Lease = field(default_factory=list)  # of the quota that processes share
     refusal: LaneParked | LaneClosed | LaneDown | None = None
     is_probe: bool = False
     news: asyncio.Future[None] | None = None
@@ -50,6 +52,10 @@ class Line:
     def head(self) -> Ticket | None:
         """Whose turn it is. Who holds a slot goes first, or a gate full of them would wait for newcomers for ever."""
         return next(iter(self._insiders or self._newcomers), None)
+
+    def costs(self, most: int) -> tuple[list[Cost], list[Cost]]:
+        """Return the costs of those who hold a slot, and of the first newcomers."""
+        return [ticket.cost for ticket in self._insiders], [ticket.cost for ticket in islice(self._newcomers, most)]
 
     def join(self, ticket: Ticket) -> None:
         """Stand at the end."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from nanobatch.limits.account import LEASE_SECONDS, Meter
 from nanobatch.limits.daily_quota import PACIFIC, DailyQuota
 from nanobatch.limits.token_bucket import UNLIMITED, Grant, TokenBucket
 from nanobatch.model import Cost
@@ -49,6 +50,20 @@ class Quota:
         self._images = None if ipm is None else TokenBucket(ipm, margin_seconds=margin_seconds)
         self._tokens = None if tpm is None else TokenBucket(tpm, margin_seconds=margin_seconds)
         self._day = DailyQuota(UNLIMITED if rpd is None else rpd, zone)
+
+    @property
+    def day(self) -> DailyQuota:
+        """The limit per day."""
+        return self._day
+
+    def meters(self) -> list[Meter]:
+        """Return the limits per window as the shared ledger keeps them."""
+        buckets = {"requests": self._requests, "images": self._images, "tokens": self._tokens}
+        return [
+            Meter(kind, bucket.capacity, bucket.period_seconds + LEASE_SECONDS)
+            for kind, bucket in buckets.items()
+            if bucket is not None and bucket.capacity < UNLIMITED
+        ]
 
     def __repr__(self) -> str:
         return f"<Quota requests={self._requests!r} images={self._images!r} tokens={self._tokens!r} day={self._day!r}>"

@@ -63,7 +63,7 @@ class TokenBucket:
         if window_seconds <= 0 or margin_seconds < 0:
             raise ConfigError(f"a window of {window_seconds} s with a margin of {margin_seconds} s is not possible")
         self.capacity = capacity
-        self._period = window_seconds + margin_seconds
+        self.period_seconds = window_seconds + margin_seconds
         self._resolution = window_seconds / CELLS_PER_WINDOW
         self._cells: deque[Cell] = deque()  # by time, oldest first
         self._spent = 0  # the sum over the cells
@@ -139,12 +139,12 @@ class TokenBucket:
             if missing <= 0:
                 break
             missing -= cell.tokens
-            back_at = cell.last + self._period
+            back_at = cell.last + self.period_seconds
         return back_at
 
     def _expire(self, now: float) -> None:
         self._now = max(self._now, now)
-        while self._cells and self._cells[0].last + self._period <= self._now:
+        while self._cells and self._cells[0].last + self.period_seconds <= self._now:
             cell = self._cells.popleft()
             self._spent -= cell.tokens
             cell.tokens = 0
