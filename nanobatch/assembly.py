@@ -26,7 +26,7 @@ from nanobatch.errors import NotSent, StoreError
 from nanobatch.events import Event, Observer, RunFinished, RunStarted, Warned
 from nanobatch.folder import Folder, input_digest, locked, open_folder, recover
 from nanobatch.google_credentials import GoogleCredential
-from nanobatch.lanes import check_credentials, open_lane, reference_for
+from nanobatch.lanes import WayOut, check_credentials, http, open_lane, reference_for
 from nanobatch.manifest import Sorted64, fingerprint
 from nanobatch.model import Job, Record
 from nanobatch.pipeline import Pipeline
@@ -53,8 +53,20 @@ async def run(
     tick: Callable[[], None],
     stop: Stop,
     hooks: Hooks | None = None,
+    way_out: WayOut = http,
+    rng: random.Random | None = None,
 ) -> Mapping[str, Any]:
     """Hold the folder, generate what is missing, and write the manifest and the summary.
+
+    Args:
+        prepared: What to do.
+        clock: Time and sleep.
+        observe: Told of everything that happens.
+        tick: Called about every second.
+        stop: Ends the run in order.
+        hooks: Commands to run for each image.
+        way_out: Makes what sends a provider's requests.
+        rng: For the jitter before retries.
 
     Returns:
         The summary, as run.json holds it.
@@ -85,7 +97,8 @@ async def run(
             lambda job, by, landed: record_of(job, by, landed, finished_at=iso(clock.wall())),
         )
         with _signals(stop):
-            return await _Run(prepared, folder, clock, observe, tick, stop, batching).go(hooks)
+            one = _Run(prepared, folder, clock, observe, tick, stop, batching, way_out=way_out, rng=rng)
+            return await one.go(hooks)
 
 
 @contextlib.contextmanager
@@ -113,6 +126,9 @@ class _Run:
         tick: Callable[[], None],
         stop: Stop,
         batching: Batching | None = None,
+        *,
+        way_out: WayOut,
+        rng: random.Random | None,
     ) -> None:
         self._prepared = prepared
         self._batching = batching
@@ -124,13 +140,14 @@ class _Run:
         self._stop = stop
         self._totals = Totals()
         self._started = clock.wall()
-        self._run_id = secrets.token_hex(6)
+        self._way_out = way_out
+        self._rng = rng or random.Random()  # noqa: S311 - jitter, not a secret
+        self._run_id = secrets.token_hex(6) if rng is None else f"{rng.getrandbits(48):012x}"
         self._part = prepared.request.limit is not None or prepared.request.only is not None
         self._chosen = Sorted64(prepared.planner.fingerprints() if self._part else ())
         self._resumed = len(folder.done)
         if self._part:
             self._resumed = sum(key in folder.done for key in prepared.planner.fingerprints())
-        self._rng = random.Random()  # noqa: S311 - jitter, not a secret
         self._tasks = folder.past.tasks
 
     def _observe(self, event: Event) -> None:
@@ -214,6 +231,7 @@ class _Run:
             credential=credential,
             is_alone=len(self._prepared.sellers) == 1,
             share=share_of(seller.settings),
+            way_out=self._way_out,
         )
 
     def _shared_quota(self) -> AbstractAsyncContextManager[ShareOf]:

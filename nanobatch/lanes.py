@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from nanobatch.clock import Clock
 from nanobatch.connections import Connections
 from nanobatch.events import Observer
+from nanobatch.exchange import Sender
 from nanobatch.google_credentials import GoogleCredential
 from nanobatch.limits import Gate
 from nanobatch.limits.circuit_breaker import CircuitBreaker
@@ -26,6 +28,51 @@ FLEX_TIMEOUT_SECONDS = 900.0  # the cheaper tier may let a request wait for minu
 AUTHS: dict[str, Auth] = {
     "x-goog-api-key": "x-goog-api-key", "bearer": "bearer", "key": "key", "google": "google", "none": "none",
 }  # fmt: skip
+
+
+class WayOut(Protocol):
+    """Makes what sends a provider's requests; `http` is the one that a run uses."""
+
+    def __call__(
+        self,
+        provider: ProviderSettings,
+        connections: Connections,
+        *,
+        new_part: Callable[[], Path],
+        timeout_seconds: float,
+        credential: GoogleCredential | None,
+    ) -> Sender:
+        """Return a sender.
+
+        Args:
+            provider: Whose requests.
+            connections: Shared by all lanes of the run.
+            new_part: Names a file for what comes.
+            timeout_seconds: For one exchange.
+            credential: For providers that take a token in place of a key.
+        """
+        ...
+
+
+def http(
+    provider: ProviderSettings,
+    connections: Connections,
+    *,
+    new_part: Callable[[], Path],
+    timeout_seconds: float,
+    credential: GoogleCredential | None,
+) -> Sender:
+    """Send over HTTP."""
+    return HttpTransport(
+        connections,
+        base_url=provider.base_url,
+        upload_url=provider.upload_url,
+        auth=AUTHS[provider.auth],
+        api_key=provider.api_key,
+        credential=credential if provider.auth == "google" else None,
+        new_part=new_part,
+        timeout_seconds=timeout_seconds,
+    )
 
 
 async def check_credentials(providers: Iterable[ProviderSettings]) -> GoogleCredential | None:
@@ -53,6 +100,7 @@ def open_lane(  # noqa: PLR0913 - one argument for each part of a run
     credential: GoogleCredential | None,
     is_alone: bool,
     share: Callable[[Quota], Share] | None = None,
+    way_out: WayOut = http,
 ) -> Lane:
     """Open one provider's lane.
 
@@ -67,6 +115,7 @@ def open_lane(  # noqa: PLR0913 - one argument for each part of a run
         credential: For providers that take a token in place of a key.
         is_alone: No other provider can take its work.
         share: Makes its part of the limits, where other processes work on the same account.
+        way_out: Makes what sends its requests.
     """
     provider = seller.settings
     limits = provider.limits
@@ -86,17 +135,14 @@ def open_lane(  # noqa: PLR0913 - one argument for each part of a run
         share=share,
     )
     gate.remember(spends)
-    transport = HttpTransport(
+    sender = way_out(
+        provider,
         connections,
-        base_url=provider.base_url,
-        upload_url=provider.upload_url,
-        auth=AUTHS[provider.auth],
-        api_key=provider.api_key,
-        credential=credential if provider.auth == "google" else None,
         new_part=new_part,
         timeout_seconds=max(timeout_seconds, FLEX_TIMEOUT_SECONDS) if provider.flex else timeout_seconds,
+        credential=credential,
     )
-    return Lane(seller, load(provider.protocol), transport, gate)
+    return Lane(seller, load(provider.protocol), sender, gate)
 
 
 def breaker_for(limits: Limits, *, cooldown_seconds: float | None, is_alone: bool) -> CircuitBreaker:

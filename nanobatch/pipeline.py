@@ -62,7 +62,7 @@ class Pipeline:
     observe: Observer
     stop: Stop
     rng: random.Random
-    past: Mapping[str, Tally]  # what earlier runs did for jobs that have no image yet
+    past: dict[str, Tally]  # what was done for jobs that have no image yet: by earlier runs, and by this one when it ended
     charge: Callable[[str, float, float], None]  # provider, USD spent, USD possibly billed
     wait_for_quota: bool = False  # --on-quota wait
     fallback_on_refusal: bool = False
@@ -91,6 +91,8 @@ class Pipeline:
             )
         except (Stopped, asyncio.CancelledError):
             self._write_off(job)
+            if quest.tally.attempts:
+                self.past[job.id] = quest.tally  # the record of what the run did not finish tells what it cost
             raise
         except ExchangeError as error:
             self._tell_failure(quest, error, retry_in=None)

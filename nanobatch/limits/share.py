@@ -297,6 +297,7 @@ class Share:
         if self._blocked_for == ask.blocked_for:  # else somebody told more meanwhile
             self._blocked_for = 0.0
         self._day_is_spent = self._day_is_spent and not ask.day_is_spent
+        is_first = self._said_at == -inf  # it was before anybody stood in line
         self._is_alone, self._said_at = False, now
         self._slots, self._fair_slots = answer.slots, answer.fair_slots
         if answer.granted:
@@ -304,8 +305,8 @@ class Share:
             total = Cost(*(sum(getattr(cost, kind) for cost in leased) for kind in _KINDS))
             self._blocks.append(Block(answer.at, now + LEASE_SECONDS, ask.days, total))
         got_slots = answer.slots > ask.slots
-        self._quota.ask_at = now + _wait(answer.quota_in, got=got_slots or answer.granted > 0)
-        self._places.ask_at = now + _wait(answer.slots_in, got=got_slots)
+        self._quota.ask_at = now + _wait(answer.quota_in, got=is_first or got_slots or answer.granted > 0)
+        self._places.ask_at = now + _wait(answer.slots_in, got=is_first or got_slots)
         for day, spent in answer.days.items():
             unused = sum(block.left.requests for block in self._blocks if day in block.days)
             self._day.correct(dt.date.fromisoformat(day), spent - unused)
