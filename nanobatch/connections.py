@@ -154,7 +154,7 @@ class Connections:
         self.turnstile = Turnstile(PIECES_PER_TURN)
 
     async def __aenter__(self) -> Self:
-        context = _tls_context()
+        context = _tls_context(os.environ.get("SSL_CERT_FILE"))
         _allow_open_files(2 * self._limit + _FILES_BESIDE)
         self.any_address = self._open(context, ThreadedResolver())
         self.public_only = self._open(context, PublicResolver(exempt=_hosts(self._proxies.values())))
@@ -202,14 +202,15 @@ def _hosts(urls: Iterable[str]) -> frozenset[str]:
     return frozenset(httpx.URL(url).host for url in urls)
 
 
-def _tls_context() -> ssl.SSLContext:
+@functools.lru_cache(maxsize=4)  # reading all authorities takes 20 ms, and some programs run many times
+def _tls_context(file: str | None) -> ssl.SSLContext:
     """Make the context that checks certificates against the system's authorities, or SSL_CERT_FILE.
 
     Raises:
         ConfigError: SSL_CERT_FILE cannot be read; without this check it would be ignored silently.
     """
     context = ssl.create_default_context()
-    if file := os.environ.get("SSL_CERT_FILE"):
+    if file:
         try:
             context.load_verify_locations(cafile=file)
         except OSError as error:

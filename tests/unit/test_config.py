@@ -203,7 +203,7 @@ def test_a_users_folder_may_be_missing(place: Place) -> None:
         ("usage: {budget_usd_per_day: -5}\n", "nanobatch.yaml:1: usage.budget_usd_per_day must be a number of 0 or more"),
         ("run: {strategy: dearest}\n", "nanobatch.yaml:1: run.strategy must be priority or cheapest or fastest, not 'dearest'"),
         ("cache: {url: 'redis://:password@x'}\n", "nanobatch.yaml:1: cache.url is not available in this version yet"),
-        ("usage: {url: 'redis://:password@x'}\n", "nanobatch.yaml:1: usage.url is not available in this version yet"),
+        ("usage: {url: 'http://:password@x'}\n", "nanobatch.yaml:1: usage.url must be an address like redis://"),
         ("cache: {semantic: {enabled: true}}\n", "nanobatch.yaml:1: cache.semantic {'enabled': True} is not available"),
         ("output: {gallery: true}\n", "nanobatch.yaml:1: output.gallery True is not available"),
         ("providers:\n  google: {tier: 9}\n", "nanobatch.yaml:2: google has no tier '9', only 0, 1, 2, 3"),

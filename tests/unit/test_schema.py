@@ -131,7 +131,6 @@ def test_limits_have_the_schemas_keys() -> None:
         ("output.gallery", False, True),
         ("cache.url", None, "redis://h"),
         ("cache.semantic", {"enabled": False}, {"enabled": True}),
-        ("usage.url", None, "redis://h"),
     ],
 )
 def test_what_comes_later_is_told_from_what_is_here(dotted: str, now: Any, later: Any) -> None:
