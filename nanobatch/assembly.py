@@ -11,6 +11,7 @@ import secrets
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -97,8 +98,9 @@ async def run(
             lambda job, by, landed: record_of(job, by, landed, finished_at=iso(clock.wall())),
         )
         with _signals(stop):
-            one = _Run(prepared, folder, clock, observe, tick, stop, batching, way_out=way_out, rng=rng)
-            return await one.go(hooks)
+            means = _Means(clock, observe, tick, stop, way_out, rng or random.Random())  # noqa: S311 - jitter, no secret
+            run_id = secrets.token_hex(6) if rng is None else f"{rng.getrandbits(48):012x}"
+            return await _Run(prepared, folder, means, run_id=run_id, batching=batching).go(hooks)
 
 
 @contextlib.contextmanager
@@ -114,35 +116,34 @@ def _signals(stop: Stop) -> Iterator[None]:
             loop.remove_signal_handler(number)
 
 
+@dataclass(frozen=True, slots=True)
+class _Means:
+    """What a run works with."""
+
+    clock: Clock
+    observe: Observer
+    tick: Callable[[], None]
+    stop: Stop
+    way_out: WayOut
+    rng: random.Random
+
+
 class _Run:
     """One run, from the first event to the summary."""
 
     def __init__(
-        self,
-        prepared: Prepared,
-        folder: Folder,
-        clock: Clock,
-        observe: Observer,
-        tick: Callable[[], None],
-        stop: Stop,
-        batching: Batching | None = None,
-        *,
-        way_out: WayOut,
-        rng: random.Random | None,
+        self, prepared: Prepared, folder: Folder, means: _Means, *, run_id: str, batching: Batching | None
     ) -> None:
         self._prepared = prepared
         self._batching = batching
         self._settings = prepared.settings
         self._folder = folder
-        self._clock = clock
-        self._observe_others = observe
-        self._tick = tick
-        self._stop = stop
+        self._clock, self._stop = means.clock, means.stop
+        self._observe_others, self._tick = means.observe, means.tick
+        self._way_out, self._rng = means.way_out, means.rng
         self._totals = Totals()
-        self._started = clock.wall()
-        self._way_out = way_out
-        self._rng = rng or random.Random()  # noqa: S311 - jitter, not a secret
-        self._run_id = secrets.token_hex(6) if rng is None else f"{rng.getrandbits(48):012x}"
+        self._started = means.clock.wall()
+        self._run_id = run_id
         self._part = prepared.request.limit is not None or prepared.request.only is not None
         self._chosen = Sorted64(prepared.planner.fingerprints() if self._part else ())
         self._resumed = len(folder.done)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from nanobatch.attempts import AttemptsLedger, Landed, Line, OpenTask, Tally
@@ -62,7 +62,7 @@ class Pipeline:
     observe: Observer
     stop: Stop
     rng: random.Random
-    past: dict[str, Tally]  # what was done for jobs that have no image yet: by earlier runs, and by this one when it ended
+    past: dict[str, Tally]  # by job without an image: what earlier runs did for it, and this one when it ended
     charge: Callable[[str, float, float], None]  # provider, USD spent, USD possibly billed
     wait_for_quota: bool = False  # --on-quota wait
     fallback_on_refusal: bool = False

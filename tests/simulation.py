@@ -26,8 +26,10 @@ from typing import Any
 from nanobatch.assembly import run
 from nanobatch.blobs import BlobScanner
 from nanobatch.catalog import Terms
+from nanobatch.connections import Connections
 from nanobatch.errors import Ambiguous
 from nanobatch.events import Event
+from nanobatch.google_credentials import GoogleCredential
 from nanobatch.model import Request, Response
 from nanobatch.preparation import Request as RunRequest
 from nanobatch.preparation import prepare
@@ -256,7 +258,14 @@ class _Work:
         """Run on a loop of its own."""
         with virtual_time(start=self.start) as (loop, clock):
 
-            def way_out(provider: ProviderSettings, _: Any, *, new_part: Any, timeout_seconds: float, **__: Any) -> _Door:
+            def way_out(
+                provider: ProviderSettings,
+                connections: Connections,
+                *,
+                new_part: Callable[[], Path],
+                timeout_seconds: float,
+                credential: GoogleCredential | None,
+            ) -> _Door:
                 vendor = next(vendor for vendor in self.vendors if vendor.name == provider.name)
                 return _Door(vendor, clock, new_part, timeout_seconds, self.day)
 

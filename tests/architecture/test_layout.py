@@ -34,6 +34,7 @@ LONGER_FILES = {  # file: lines it may have, because splitting would part what m
 }
 WAITERS = {
     "unit/test_pipeline.py": "turns of the loop for the thread that flushes; time itself is moved by hand",
+    "virtual.py": "on a loop whose time is virtual",
     "integration/test_promises.py": "asks a real process for a condition, with a deadline",
 }
 BODY_P90_LINES = 20

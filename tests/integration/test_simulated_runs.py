@@ -188,5 +188,3 @@ def test_two_providers_are_used_together_and_one_outlives_the_other(folder: Fold
     check(found)
     assert found.summary["ok"] == 60
     assert (small.billed.total(), large.billed.total()) == (20, 40)
-
-
