@@ -146,7 +146,8 @@ class Pipeline:
                 self._tell_failure(quest, error, retry_in=0.0)
             except ExchangeError as error:
                 if (until := self.router.given_up()) is not None:
-                    self.stop.ask(StopReason("down", f"no provider answers: {error.message}", 5, resume_after=until))
+                    why = f"no provider serves anything: {error.message}"
+                    self.stop.ask(StopReason("down", why, 5, resume_after=until))
                 raise
 
     async def _buy(self, quest: Quest, lanes: list[Lane]) -> Record:

@@ -40,7 +40,7 @@ class GateSnapshot:
     limit: int  # as adapted
     maximum: int  # as configured
     waiting: int
-    failed_probes: int  # of the breaker, in a row: how long a provider has been down
+    failed_probes: int  # in a row: how long a provider has served nothing
     state: LaneState
 
 
@@ -185,7 +185,7 @@ class Gate:
             limit=self._health.limit.current,
             maximum=self._health.limit.maximum,
             waiting=len(self._line),
-            failed_probes=self._health.breaker.failed_probes,
+            failed_probes=self._health.failed_probes,
             state=self.state(),
         )
 

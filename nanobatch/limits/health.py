@@ -5,7 +5,7 @@ Each end of a request is one verdict. Its error class carries the effect (`LaneE
     none     the provider answers: the breaker closes
     fault    one more failure for the breaker
     shrink   the same, and fewer in flight
-    drain    nothing before the server's wish has passed, and fewer in flight
+    drain    nothing before the server's wish has passed, and fewer in flight; when nothing but this comes, faulty
     park     nothing until the provider's next day
     close    nothing more in this run
 
@@ -25,7 +25,8 @@ from nanobatch.limits.quota import Quota
 from nanobatch.model import Cost
 
 FIRST_DRAIN_SECONDS = 5.0  # after a 429 without a hint; doubles while 429s repeat
-LONGEST_DRAIN_SECONDS = 60.0  # the window of a per-minute quota
+LONGEST_DRAIN_SECONDS = 240.0  # a quota per minute is back sooner; who still refuses is asked seldom
+STUBBORN_CASCADES = 4  # of 429s with nothing served in between: no quota per minute is empty for so long
 
 
 class LaneParked(Exception):
@@ -56,7 +57,7 @@ class LaneState:
     kind: Literal["open", "waiting", "shrunk", "parked", "closed"]
     until: float | None = None  # wall-clock seconds; None where nobody knows
     reason: str = ""
-    faulty: bool = False  # waiting because the provider does not answer: another lane should take the work
+    faulty: bool = False  # waiting because the provider serves nothing: another lane should take the work
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,11 @@ class LaneHealth:
         self._closed_because: str | None = None
         self._cascades = 0  # of 429s since the last success
         self._drained_at = -inf
+
+    @property
+    def failed_probes(self) -> int:
+        """How often in a row a lane that serves nothing was asked again in vain: silence, or nothing but 429s."""
+        return max(self.breaker.failed_probes, self._cascades - STUBBORN_CASCADES)
 
     def judge(self, moment: Moment, verdict: Verdict) -> list[LaneState]:
         """Learn from the end of a request; return what changed."""
@@ -125,7 +131,7 @@ class LaneHealth:
             probe_at = None if pause == inf else moment.wall + pause
             return LaneState("waiting", probe_at, "the provider does not answer", faulty=True)
         if (pause := self._quota.drained_for(moment.now)) > 0:
-            return LaneState("waiting", moment.wall + pause, "the provider asked to wait")
+            return LaneState("waiting", moment.wall + pause, "the provider asked to wait", faulty=self._is_stubborn())
         return LaneState("open")
 
     def park(self, until: float, reason: str) -> list[LaneState]:
@@ -176,7 +182,12 @@ class LaneHealth:
         own = 0.0 if doublings < 0 else min(LONGEST_DRAIN_SECONDS, FIRST_DRAIN_SECONDS * 2.0 ** min(doublings, 10))
         self._quota.drain(moment.now, max(self._drained_at + own, moment.now + (hint or 0.0)))
         pause = self._quota.drained_for(moment.now)
-        return [LaneState("waiting", moment.wall + pause, error.message)] if new_cascade and pause > 0 else []
+        if not new_cascade or pause <= 0:
+            return []
+        return [LaneState("waiting", moment.wall + pause, error.message, faulty=self._is_stubborn())]
+
+    def _is_stubborn(self) -> bool:
+        return self._cascades >= STUBBORN_CASCADES
 
     def _shrink(self, now: float, started_at: float) -> list[LaneState]:
         if not self.limit.shrink(now, started_at=started_at):

@@ -188,3 +188,26 @@ def test_two_providers_are_used_together_and_one_outlives_the_other(folder: Fold
     check(found)
     assert found.summary["ok"] == 60
     assert (small.billed.total(), large.billed.total()) == (20, 40)
+
+
+def test_a_provider_that_refuses_everything_is_left_to_the_next_run(folder: Folder) -> None:
+    """Nothing but 429s, with a wish or without: the run ends after minutes, not never, and says when to come back."""
+    vendor = Vendor(limits=Limits(concurrency=8), plan=Plan(latency=(1.0, 2.0), faults={"429": 1.0}, seed=1))
+    found = simulate(folder("shut"), vendor, seed=1, prompts=500)
+    check(found)
+    assert found.code == 5
+    assert found.summary["unfinished"] == 500
+    assert found.seconds < 1200
+    assert vendor.asked < 100
+    assert dt.datetime.fromisoformat(found.summary["resume_after"]).timestamp() >= NOON + found.seconds - 1
+
+
+def test_work_moves_on_from_a_provider_that_refuses_everything(folder: Folder) -> None:
+    """A relay whose own quota is empty for hours holds up nobody who has another provider."""
+    shut = Vendor("shut", Limits(concurrency=8), 1, plan=Plan(latency=(1.0, 2.0), faults={"429": 1.0}, seed=1))
+    open_ = Vendor("open", Limits(concurrency=4), 2, price=0.2, plan=Plan(latency=(1.0, 3.0), seed=1))
+    found = simulate(folder("move"), shut, open_, seed=1, prompts=600)
+    check(found)
+    assert (found.code, open_.billed.total()) == (0, 600)
+    assert found.seconds < 2 * 600 * 2.0 / 4
+    assert shut.asked < 60

@@ -106,14 +106,29 @@ def test_the_latest_wish_of_a_burst_counts() -> None:
     assert lane.quota.drained_for(1.2) == pytest.approx(49.9)
 
 
+def test_nothing_but_429s_is_a_lane_that_others_should_replace() -> None:
+    """A quota per minute is back after a minute: who refuses four times in a row is faulty until it serves again."""
+    lane, now, faulty = Lane(), 0.0, []
+    for _ in range(7):
+        changes = lane.end(RateLimited("slow down"), now=now + 2, started_at=now + 1)
+        faulty.append(any(change.faulty for change in changes if change.kind == "waiting"))
+        assert lane.health.state(lane.moment(now + 2)).faulty is faulty[-1]
+        now += 2 + lane.quota.drained_for(now + 2)
+    assert faulty == [False, False, False, True, True, True, True]
+    assert lane.health.failed_probes == 3
+    lane.end(None, now=now + 2, started_at=now + 1)
+    assert lane.health.failed_probes == 0
+    assert not lane.health.state(lane.moment(now + 2)).faulty
+
+
 def test_without_a_wish_the_drain_grows_while_429s_repeat() -> None:
-    """5, 10, 20, 40 and then 60 seconds, the window of a per-minute quota."""
+    """5, 10, 20, 40 seconds and so on, to four minutes: who refuses for so long is asked seldom."""
     lane, now, drains = Lane(), 0.0, []
-    for _ in range(6):
+    for _ in range(8):
         lane.end(RateLimited("x"), now=now + 2, started_at=now + 1)
         drains.append(lane.quota.drained_for(now + 2))
         now += 2 + drains[-1]
-    assert drains == [5.0, 10.0, 20.0, 40.0, 60.0, 60.0]
+    assert drains == [5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 240.0, 240.0]
 
 
 def test_a_wish_that_proves_wrong_is_only_a_floor() -> None:
