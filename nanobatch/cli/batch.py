@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nanobatch.cli.choices import DataFormat, Progress
+from nanobatch.cli.providers import ReportFormat
 
 if TYPE_CHECKING:
     from nanobatch.cli.running import Screen
@@ -151,15 +152,18 @@ def cancel(
 def status(
     folder: Folder,
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+    output: Annotated[
+        ReportFormat, typer.Option("--output", "-O", help="For people or for programs.")
+    ] = ReportFormat.TEXT,
+    as_json: Annotated[bool, typer.Option("--json", hidden=True, help="As -O json, which came later.")] = False,
 ) -> None:
     """Tell what is known of the batches of a folder, without asking anybody.
 
-    Example: nanobatch batch status images
+    Example: nanobatch batch status images -O json
     """
     from nanobatch.cli.batch_status import show  # noqa: PLC0415 - `--help` must not wait for it
 
-    raise typer.Exit(show(folder, as_json=as_json))
+    raise typer.Exit(show(folder, as_json=as_json or output is ReportFormat.JSON))
 
 
 def _screen(output: DataFormat, progress: Progress, events: Path | None, *, quiet: bool, yes: bool = False) -> Screen:

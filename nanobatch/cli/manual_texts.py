@@ -58,7 +58,7 @@ AFTER = """\
 | variable | what it does |
 |---|---|
 {variables}
-| `NANOBATCH_<SECTION>_<KEY>` | any setting of [config.md](config.md), such as `NANOBATCH_RUN_BUDGET_USD=25`; an option wins over it |
+| `NANOBATCH_<SECTION>_<KEY>` | any setting of [configuration.md](configuration.md), such as `NANOBATCH_RUN_BUDGET_USD=25`; an option wins over it |
 | `NANOBATCH_CONFIG` | the configuration file, as `--config` |
 | `XDG_CONFIG_HOME`, `XDG_STATE_HOME` | instead of `~/.config` and `~/.local/state` |
 | `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`, `SSL_CERT_FILE` | the way to the providers, as other programs take it |

@@ -443,11 +443,11 @@ def test_the_example_leaves_the_providers_to_the_keys(place: Place, project_root
 
 
 def documented(project_root: Path) -> str:
-    return (project_root / "docs/config.md").read_text()
+    return (project_root / "docs/configuration.md").read_text()
 
 
 def test_the_documentation_names_every_key(project_root: Path) -> None:
-    """docs/config.md explains each key and each variable."""
+    """docs/configuration.md explains each key and each variable."""
     text = documented(project_root)
     for section, keys in SECTIONS.items():
         for key in keys:

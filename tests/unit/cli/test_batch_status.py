@@ -11,6 +11,7 @@ import pytest
 from nanobatch.cli.batch_status import show, standing
 from nanobatch.errors import ConfigError
 from tests.batch_bench import BatchBench, bench
+from tests.tiny_server import Shell
 
 KEYS = ["title", "name", "provider", "model", "images", "done", "failed", "state", "created_at", "looked_at", "message"]
 
@@ -50,3 +51,12 @@ def test_a_folder_without_batches(tmp_path: Path, capsys: pytest.CaptureFixture[
         standing(tmp_path)
     assert show(tmp_path, as_json=False) == 2
     assert "nothing was ordered in batches" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", [("-O", "json"), ("--output", "json"), ("--json",)])
+def test_json_is_asked_for_as_everywhere(desk: BatchBench, option: tuple[str, ...]) -> None:
+    """`-O json`, as `status` and `verify` have it; `--json` came first and still works."""
+    desk.order("submit")
+    done = Shell(desk.cwd).run("batch", "status", "out", *option)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["open_images"] == 12
