@@ -25,6 +25,7 @@ from nanobatch.engines.batch_office import ORDERED
 from nanobatch.engines.local import LocalEngine
 from nanobatch.errors import NotSent, StoreError
 from nanobatch.events import Event, Observer, RunFinished, RunStarted, Warned
+from nanobatch.examination import embedding
 from nanobatch.folder import Folder, input_digest, locked, open_folder, recover
 from nanobatch.google_credentials import GoogleCredential
 from nanobatch.lanes import WayOut, check_credentials, http, open_lane, reference_for
@@ -309,6 +310,7 @@ class _Run:
                 self._prepared.references, digest, seller=lane.seller, model=model
             ),
             tasks=self._tasks,
+            embed=embedding(settings.output.embed, folder.store.new_part),
         )
 
     def _finish(self, lanes: Sequence[Lane]) -> Mapping[str, Any]:

@@ -30,12 +30,13 @@ from nanobatch.errors import (
     TaskOpen,
 )
 from nanobatch.events import AttemptFailed, AttemptStarted, JobFinished, Observer
+from nanobatch.examination import Embed, examine
 from nanobatch.exchange import converse
-from nanobatch.images import inspect, materialise, mismatch
+from nanobatch.images import mismatch
 from nanobatch.limits.gate import LaneClosed, LaneDown, LaneParked, Permit
 from nanobatch.limits.race import first_to_admit
 from nanobatch.manifest import Manifest
-from nanobatch.model import FREE, Answer, Blob, Cost, ImageFacts, Job, Order, Record, Reference
+from nanobatch.model import FREE, Cost, Job, Order, Record, Reference
 from nanobatch.providers.base import Exchange, TaskProvider
 from nanobatch.quests import Attempt, Landing, Quest, price_of, quota_cost, worst_price
 from nanobatch.records import record_of, record_without_image
@@ -67,6 +68,7 @@ class Pipeline:
     wait_for_quota: bool = False  # --on-quota wait
     fallback_on_refusal: bool = False
     load_reference: LoadReference | None = None
+    embed: Embed | None = None  # --embed
     tasks: dict[str, OpenTask] = field(default_factory=dict)  # by job: ordered, by an earlier run or this one
     offload: Offload = field(default_factory=Offload)
     on_wire: set[asyncio.Task[None]] = field(default_factory=set)  # workers whose request may be billed
@@ -267,7 +269,7 @@ class Pipeline:
                 note_task=lambda task: self._note_task(attempt, task),
                 task=ordered.task if ordered is not None else None,
             )
-            landing = await self._examine(answer)
+            landing = await examine(answer, attempt, store=self.store, offload=self.offload, embed=self.embed)
         except ExchangeError as error:
             if isinstance(error, DecodeError) and job.id in self.tasks:
                 error = TaskOpen(f"what came is not the image: {error.message}", http_status=error.http_status)
@@ -295,24 +297,6 @@ class Pipeline:
         self.tasks[job.id] = OpenTask(attempt.id, lane.name, task, attempt.worst_usd, attempt.started)
         self._held[job.id] = attempt.reservation
 
-    async def _examine(self, answer: Answer) -> Landing:
-        """Check that the image is one, and whole; drop drafts."""
-        blob = materialise(answer.picture, self.store.new_part)
-        for draft in answer.drafts:
-            if isinstance(draft.data, Blob):
-                draft.data.path.unlink(missing_ok=True)
-        try:
-            facts = await self.offload(lambda: self._inspect_and_flush(blob))
-        except ExchangeError:
-            blob.path.unlink(missing_ok=True)
-            raise
-        return Landing(answer, blob, facts)
-
-    def _inspect_and_flush(self, blob: Blob) -> ImageFacts:
-        facts = inspect(blob.path)
-        self.store.flush(blob.path)
-        return facts
-
     def _land(self, attempt: Attempt, landing: Landing) -> Record:
         """Write the outcome with the place of the bytes, then rename them there. A kill in between loses nothing."""
         job, order, answer, facts = attempt.job, attempt.order, landing.answer, landing.facts
@@ -334,6 +318,7 @@ class Pipeline:
             attempts=tally.attempts,
             warnings=attempt.quest.detours(attempt.lane.name)
             + answer.warnings
+            + landing.warnings
             + mismatch(
                 facts,
                 pixels=order.pixels if order.aspect_ratio else None,

@@ -24,6 +24,7 @@ class Landing:
     answer: Answer
     blob: Blob
     facts: ImageFacts
+    warnings: tuple[str, ...] = ()  # about what was embedded
 
 
 @dataclass(slots=True)

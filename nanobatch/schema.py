@@ -84,6 +84,20 @@ def whole(low: int, high: int = 10**12) -> Check:
     return check
 
 
+def words(*allowed: str) -> Check:
+    """Accept some of a few words: a list, or a text with commas between them."""
+
+    def check(value: Any) -> tuple[str, ...]:
+        parts = value if isinstance(value, list | tuple) else str(value).split(",")
+        found = dict.fromkeys(str(part).strip().lower() for part in parts)
+        wrong = next((part for part in found if part not in allowed), None)
+        if wrong is not None:
+            raise ValueError(f"must be {' or '.join(allowed)}, or several with commas between, not {shown(wrong)}")
+        return tuple(word for word in allowed if word in found)
+
+    return check
+
+
 def flag(value: Any) -> bool:
     """Accept true and false, also as the environment writes them."""
     words = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
@@ -214,7 +228,12 @@ SECTIONS: Mapping[str, Mapping[str, Check]] = {
         "fallback_on_refusal": flag,
         "allow_private_references": flag,
     },
-    "output": {"dir": optional(text), "name": text, "gallery": flag},
+    "output": {
+        "dir": optional(text),
+        "name": text,
+        "gallery": flag,
+        "embed": lambda value: optional(words("prompt", "params"))(value) or (),
+    },
     "cache": {"enabled": flag, "url": optional(text), "ttl": duration_seconds, "semantic": mapping(anything)},
     "usage": {"url": optional(redis_url), "budget_usd_per_day": optional(number(0))},
 }

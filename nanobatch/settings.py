@@ -73,6 +73,7 @@ class OutputSettings:
 
     dir: str | None = None
     name: str = "{id}"
+    embed: tuple[str, ...] = ()  # prompt, params: written into the stored copies
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nanobatch.cli.choices import DataFormat, Progress
+from nanobatch.cli.choices import EMBED_HELP, DataFormat, Progress
 from nanobatch.cli.providers import ReportFormat
 
 if TYPE_CHECKING:
@@ -108,6 +108,7 @@ def submit(  # noqa: PLR0913 - one parameter per option
 def collect(
     folder: Folder,
     *,
+    embed: Annotated[str | None, typer.Option(metavar="prompt,params", help=EMBED_HELP)] = None,
     config: Config = None,
     output: Output = DataFormat.TEXT,
     progress: Shown = Progress.AUTO,
@@ -124,7 +125,8 @@ def collect(
     from nanobatch.engines.batch import Mode  # noqa: PLC0415
 
     screen = _screen(output, progress, events, quiet=quiet)
-    raise typer.Exit(running.collect(folder, Mode.COLLECT, config_path=config, screen=screen))
+    flags = {"output.embed": embed}
+    raise typer.Exit(running.collect(folder, Mode.COLLECT, flags=flags, config_path=config, screen=screen))
 
 
 @batch.command()
@@ -145,7 +147,7 @@ def cancel(
     from nanobatch.engines.batch import Mode  # noqa: PLC0415
 
     screen = _screen(output, progress, events, quiet=quiet)
-    raise typer.Exit(running.collect(folder, Mode.CANCEL, config_path=config, screen=screen))
+    raise typer.Exit(running.collect(folder, Mode.CANCEL, flags={}, config_path=config, screen=screen))
 
 
 @batch.command()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import enum
 
+EMBED_HELP = "Write these into the images as metadata. Breaks the check of a C2PA signature."
+
 
 class Strategy(enum.StrEnum):
     """Which provider takes which job."""

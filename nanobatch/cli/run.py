@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from nanobatch.cli import completion
-from nanobatch.cli.choices import DataFormat, OnQuota, OnUnknown, Progress, Spill, Strategy
+from nanobatch.cli.choices import EMBED_HELP, DataFormat, OnQuota, OnUnknown, Progress, Spill, Strategy
 
 INPUT = "Input"
 IMAGE = "Image"
@@ -95,6 +95,7 @@ def run(  # noqa: PLR0913 - one parameter per option
         int | None,
         typer.Option("--images-per-prompt", "-n", metavar="N", help="Variants of each prompt.", rich_help_panel=IMAGE),
     ] = None,
+    embed: Annotated[str | None, typer.Option(metavar="prompt,params", help=EMBED_HELP, rich_help_panel=IMAGE)] = None,
     strategy: Annotated[
         Strategy | None, typer.Option(help="Which provider takes which job.", rich_help_panel=RUN)
     ] = None,
@@ -197,6 +198,7 @@ def run(  # noqa: PLR0913 - one parameter per option
         "providers": provider,
         "output.dir": out,
         "output.name": name,
+        "output.embed": embed,
         "defaults.model": model,
         "defaults.size": size,
         "defaults.aspect_ratio": aspect_ratio,

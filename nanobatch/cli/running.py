@@ -99,7 +99,7 @@ def perform(
         return error.exit_code
 
 
-def collect(root: Path, mode: Mode, *, config_path: str | None, screen: Screen) -> int:
+def collect(root: Path, mode: Mode, *, flags: Mapping[str, Any], config_path: str | None, screen: Screen) -> int:
     """Collect or cancel what a folder has ordered in batches, and return the exit code."""
     try:
         batches, is_finished = read_batches(root / JOURNAL)
@@ -110,7 +110,7 @@ def collect(root: Path, mode: Mode, *, config_path: str | None, screen: Screen) 
             _say(f"nanobatch: no batch of {root} is open")
             return _last_exit_code(root)
         names = list(dict.fromkeys(batch.provider for batch in open_))
-        settings = load_from_surroundings({"providers": names} if names else {}, config_path, None)
+        settings = load_from_surroundings({**flags, "providers": names or None}, config_path, None)
         prepared = prepare_collection(root, settings, mode=mode)
         with contextlib.closing(prepared.references):
             return _said_what_next(_run(prepared, screen), root)

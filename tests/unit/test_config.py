@@ -94,6 +94,7 @@ LADDER: dict[str, tuple[Any, Any]] = {
     "run.allow_private_references": (True, False),
     "output.dir": ("a", "2026-11-23"),
     "output.name": ("a-{id}", "b-{id}"),
+    "output.embed": ("prompt", "prompt,params"),
 }
 
 
@@ -112,7 +113,8 @@ def test_every_key_can_stand_at_every_place(place: Place, dotted: str) -> None:
 
     def found(flags: dict[str, Any] | None = None, environ: dict[str, str] | None = None) -> tuple[Any, str]:
         settings = place.load(flags, KEY | (environ or {}))
-        return getattr(getattr(settings, section), key), settings.origin(dotted)
+        value = getattr(getattr(settings, section), key)
+        return ",".join(value) if isinstance(value, tuple) else value, settings.origin(dotted)
 
     assert found()[1] == "default"
     braces = one if "{" not in str(one) else f'"{one}"'
@@ -464,7 +466,7 @@ def test_the_documentation_has_the_defaults(place: Place, project_root: Path) ->
     for dotted in LADDER:
         section, key = dotted.split(".")
         value = getattr(getattr(settings, section), key)
-        shown = "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+        shown = "none" if value in (None, ()) else f"{value:g}" if isinstance(value, float) else str(value)
         shown = shown.lower() if isinstance(value, bool) else shown
         if dotted != "output.dir":  # depends on the prompts' file
             assert rows[dotted].strip("`") == shown
