@@ -106,7 +106,10 @@ async def run(
 
 @contextlib.contextmanager
 def _signals(stop: Stop) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM stop the run in order."""
+    """Let Ctrl-C and SIGTERM stop the run in order, where they are its own to hear."""
+    if not stop.hears_signals:
+        yield
+        return
     loop = asyncio.get_running_loop()
     for number, code in _SIGNALS.items():
         loop.add_signal_handler(number, stop.insist, StopReason("interrupted", "interrupted", code))

@@ -14,7 +14,7 @@ from nanobatch.attempts import OpenTask
 from nanobatch.batches.plan import StoredPlan
 from nanobatch.catalog import Catalog, load_catalog
 from nanobatch.errors import ConfigError, InputError
-from nanobatch.estimate import estimate
+from nanobatch.estimation import estimate
 from nanobatch.manifest import peek
 from nanobatch.model import Params, Prompt
 from nanobatch.planning import REAL, SANDBOX, Plan, Planner
@@ -25,6 +25,7 @@ from nanobatch.references import References
 from nanobatch.routing import Seller, why_not
 from nanobatch.settings import Settings
 from nanobatch.sources.files import PromptFiles
+from nanobatch.sources.lines import STANDARD_INPUT, PromptFile
 from nanobatch.sources.rows import ReadOptions
 
 
@@ -32,7 +33,7 @@ from nanobatch.sources.rows import ReadOptions
 class Request:
     """What the command line asks for, beyond the settings."""
 
-    inputs: tuple[str, ...]
+    inputs: tuple[str, ...]  # prompt files; none where a program hands over rows
     prompt_column: str | None = None
     template: str | None = None
     limit: int | None = None
@@ -76,8 +77,16 @@ class Prepared:
         return list(dict.fromkeys(found))
 
 
-def prepare(request: Request, settings: Settings, *, stdin: BinaryIO | None = None) -> Prepared:
+def prepare(
+    request: Request, settings: Settings, *, stdin: BinaryIO | None = None, rows: PromptFile | None = None
+) -> Prepared:
     """Check the whole input against the settings.
+
+    Args:
+        request: What is asked for.
+        settings: How.
+        stdin: Standard input; the process's own by default.
+        rows: Read instead of the request's inputs.
 
     Raises:
         InputError: A file or a row is wrong, or no provider can draw it.
@@ -117,7 +126,7 @@ def prepare(request: Request, settings: Settings, *, stdin: BinaryIO | None = No
         aspect_ratios=_ratios(catalog, defaults.aspect_ratio),
         images_per_prompt=defaults.images_per_prompt,
     )
-    files = PromptFiles(request.inputs, options, stdin=stdin, accept=accept)
+    files = PromptFiles(request.inputs if rows is None else (rows,), options, stdin=stdin, accept=accept)
     planner = Planner(
         files,
         PlanDefaults(model=defaults.model, size=defaults.size, aspect_ratio=defaults.aspect_ratio, seed=defaults.seed),
@@ -166,8 +175,8 @@ def output_folder(request: Request, told: str | None) -> Path:
     """Return where the images go: as told, or into the working folder under the first file's name."""
     if told is not None:
         return Path(told)
-    first = request.inputs[0]
-    return Path("prompts-images" if first == "-" else f"{Path(first).stem}-images")
+    first = request.inputs[0] if request.inputs else STANDARD_INPUT
+    return Path("prompts-images" if first == STANDARD_INPUT else f"{Path(first).stem}-images")
 
 
 def dry_run(prepared: Prepared) -> Mapping[str, Any]:

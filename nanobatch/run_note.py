@@ -117,6 +117,6 @@ def _without(arguments: Sequence[str], flags: frozenset[str], with_value: frozen
 
 def _rebuilt(root: Path, note: RunNote | None, summary: Mapping[str, Any]) -> list[str]:
     """Put a command together from what is known of a run that was not started by one."""
-    inputs = list(note.inputs if note is not None else summary.get("inputs") or ["PROMPTS"])
+    inputs = list((note.inputs if note is not None else summary.get("inputs")) or ["PROMPTS"])
     sandbox = note.sandbox if note is not None else bool(summary.get("sandbox"))
     return ["run", *inputs, "--out", str(root), *(["--sandbox"] if sandbox else [])]

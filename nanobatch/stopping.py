@@ -25,6 +25,7 @@ class Stop:
     """The one switch that ends a run. The first reason stands; asking twice ends the wait for those on the wire."""
 
     reason: StopReason | None = None
+    hears_signals: bool = True  # Ctrl-C and SIGTERM; not where a program runs us, because they are the program's
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     at_once: asyncio.Event = field(default_factory=asyncio.Event)
 

@@ -12,13 +12,13 @@ from rich.table import Table
 
 from nanobatch.catalog import load_catalog
 from nanobatch.cli.reporting import answer
-from nanobatch.cli.running import load_from_surroundings
 from nanobatch.clock import SystemClock
 from nanobatch.connections import Connections
 from nanobatch.doctor import Finding, catalog_age, disk, exit_code, keys, machine, ping
 from nanobatch.errors import ConfigError, NanobatchError
 from nanobatch.lanes import AUTHS, check_credentials
 from nanobatch.settings import ProviderSettings, Settings
+from nanobatch.starting import load_from_surroundings
 from nanobatch.transport import HttpTransport
 
 _MARKS = {"ok": ("✓", "ok"), "warning": ("!", "!"), "problem": ("✗", "x")}  # the second where only ASCII is written

@@ -16,17 +16,18 @@ from nanobatch.catalog import Catalog, load_catalog
 from nanobatch.catalog.profiles import Profile, find_profile, provider_traits, recommend
 from nanobatch.catalog.tables import NEWEST, PriceTable, price_table
 from nanobatch.cli.reporting import answer
-from nanobatch.cli.running import complain, load_from_surroundings
+from nanobatch.cli.running import complain
 from nanobatch.clock import SystemClock
 from nanobatch.costs import Question, Wanted, as_settings, compare
 from nanobatch.errors import ConfigError, InputError, NanobatchError
-from nanobatch.estimate import estimate
+from nanobatch.estimation import estimate
 from nanobatch.manifest import peek
 from nanobatch.model import Job, Origin, Params, Prompt
 from nanobatch.planning import job_id
 from nanobatch.preparation import Request, prepare
 from nanobatch.routing import Seller, why_not
 from nanobatch.settings import Settings
+from nanobatch.starting import load_from_surroundings
 
 OLD_DAYS = 90
 DEFAULT_SIZE = "1K"

@@ -7,10 +7,9 @@ import contextlib
 import dataclasses
 import json
 import os
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,11 @@ import typer
 from nanobatch.assembly import run
 from nanobatch.batch_assembly import JOURNAL, open_batches, prepare_collection
 from nanobatch.batches.journal import read_batches
-from nanobatch.batches.terms import for_batches
 from nanobatch.clock import Clock, SystemClock
-from nanobatch.config import load_settings
 from nanobatch.engines.batch import Mode
 from nanobatch.errors import ConfigError, InputError, LimitReached, NanobatchError, NoProvider, StoreError
 from nanobatch.events import Event, Observer, RunStarted
-from nanobatch.journal import KEPT, as_store_error
+from nanobatch.journal import as_store_error
 from nanobatch.preparation import Prepared, Request, dry_run, prepare
 from nanobatch.reporters import Observers
 from nanobatch.reporters.events_file import EventsFile
@@ -41,12 +38,11 @@ from nanobatch.reporters.wording import money, safe
 from nanobatch.run_note import read_summary
 from nanobatch.schema import duration_seconds
 from nanobatch.settings import Settings
+from nanobatch.starting import check, load_from_surroundings, nothing_sent, served
 from nanobatch.stopping import Stop, StopReason
 
 INTERRUPTED = 130
 UNFINISHED = 5
-NOWHERE = "http://127.0.0.1:9"  # the discard port: stands for the sandbox until that runs
-SANDBOX_BOOKS = ".nanobatch/sandbox-books.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,22 +72,14 @@ def perform(
 ) -> int:
     """Run, and return the exit code. A failure is said in a sentence on standard error."""
     try:
-        _check_names((*request.inputs, flags.get("output.dir") or ""))
-        settings = load_from_surroundings(flags, config_path, NOWHERE if sandbox else None)
-        prepared = prepare(request, for_batches(settings) if request.batch is not None else settings)
-        with contextlib.closing(prepared.references):
-            if prepared.root.exists() and not prepared.root.is_dir():
-                raise ConfigError(f"{prepared.root} is a file; choose a folder with --out")
+        ready = check(request, flags, config_path, sandbox=sandbox)
+        with contextlib.closing(ready.prepared.references):
             if dry_run:
-                return _show_plan(prepared, screen)
-            if not _confirmed(prepared, screen):
+                return _show_plan(ready.prepared, screen)
+            if not _confirmed(ready.prepared, screen):
                 return 2
-            if not sandbox:
-                return _run_and_spill(prepared, screen, settings)
-            with _sandbox(prepared.root) as url:
-                settings = load_from_surroundings(flags, config_path, url)
-                served = for_batches(settings) if request.batch is not None else settings
-                return _run_and_spill(_served_by(prepared, served), screen, settings)
+            with served(ready) as reachable:
+                return _run_and_spill(reachable.prepared, screen, reachable.settings)
     except KeyboardInterrupt:
         return INTERRUPTED
     except NanobatchError as error:
@@ -163,15 +151,6 @@ def _say(text: str) -> None:
         sys.stderr.write(text + "\n")
 
 
-def _check_names(names: Iterable[str]) -> None:
-    """Refuse names that the manifest and the summary could not hold, before anything is paid."""
-    for name in names:
-        try:
-            name.encode()
-        except UnicodeEncodeError:
-            raise ConfigError(f"{name}: file names must be valid UTF-8") from None
-
-
 def settings_or_none(config_path: str | None) -> Settings | None:
     """Return the settings, or nothing where no provider has a key.
 
@@ -184,27 +163,6 @@ def settings_or_none(config_path: str | None) -> Settings | None:
         return None
 
 
-def load_from_surroundings(
-    flags: Mapping[str, Any], config_path: str | None, sandbox_url: str | None, *, without_keys: bool = False
-) -> Settings:
-    """Load the settings from flags, environment and files, as they are here.
-
-    Raises:
-        ConfigError: Something in them is wrong.
-        NoProvider: No provider has a key.
-    """
-    folder = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
-    return load_settings(
-        config_path=config_path,
-        flags=flags,
-        environ=os.environ,
-        cwd=Path(),
-        user_folder=Path(folder) / "nanobatch",
-        sandbox_url=sandbox_url,
-        without_keys=without_keys,
-    )
-
-
 def seconds_of(deadline: str | None) -> float | None:
     """Read a duration such as 26h.
 
@@ -215,37 +173,6 @@ def seconds_of(deadline: str | None) -> float | None:
         return None if deadline is None else duration_seconds(deadline)
     except ValueError as error:
         raise typer.BadParameter(f"--deadline {error}") from None
-
-
-@contextlib.contextmanager
-def _sandbox(root: Path) -> Iterator[str]:
-    """Start the sandbox as a process of its own and yield its address; it ends with this process, however that ends."""
-    books = root / SANDBOX_BOOKS
-    try:
-        books.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _nothing_sent(as_store_error(error, books.parent)) from error
-    command = [sys.executable, "-m", "nanobatch.sandbox", "--port", "0", "--stop-with-stdin", "--books", str(books)]
-    # A session of its own: Ctrl-C is for the run, which still needs its provider while it finishes.
-    process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        if not line:
-            raise ConfigError("the sandbox did not start; see the lines above")
-        yield json.loads(line)["url"]
-    finally:
-        process.terminate()
-        process.communicate()  # waits, and closes its pipes
-
-
-def _served_by(prepared: Prepared, settings: Settings) -> Prepared:
-    """Give a checked run the address that became known after its input was found good."""
-    pairs = zip(prepared.sellers, settings.providers, strict=True)
-    sellers = [dataclasses.replace(seller, settings=provider) for seller, provider in pairs]
-    return dataclasses.replace(prepared, settings=settings, sellers=sellers)
 
 
 def _show_plan(prepared: Prepared, screen: Screen) -> int:
@@ -286,7 +213,7 @@ def _run(prepared: Prepared, screen: Screen) -> int:
         handlers = start_logging(screen.log_file, to_stderr=screen.verbose)
         events = EventsFile(screen.events, clock) if screen.events is not None else None
     except StoreError as error:
-        raise _nothing_sent(error) from error
+        raise nothing_sent(error) from error
     data = DataStream(
         sys.stdout,
         screen.output,
@@ -314,7 +241,7 @@ def _run(prepared: Prepared, screen: Screen) -> int:
     except StoreError as error:
         if started:
             raise
-        raise _nothing_sent(error) from error
+        raise nothing_sent(error) from error
     finally:
         ends = [getattr(observer, "stop", None) for observer in observers]
         ends += [handler.close for handler in handlers]
@@ -350,11 +277,6 @@ def _notify(address: str | None, summary: Mapping[str, Any]) -> None:
         reason = notify(address, summary, sleep=time.sleep)
         if reason is not None:
             _say(f"nanobatch: {safe(reason, 500)}")
-
-
-def _nothing_sent(error: StoreError) -> ConfigError:
-    """Say that a place cannot be written, before a run: running again would not help."""
-    return ConfigError(f"{error.message.removesuffix(KEPT)}; nothing was sent: name another place")
 
 
 def _display(screen: Screen, clock: Clock, ticks: list[Callable[[], None]]) -> list[Observer]:

@@ -65,7 +65,7 @@ class PromptFiles:
     """The prompt files of a run.
 
     Args:
-        paths: As the user typed them; "-" is standard input.
+        paths: As the user typed them; "-" is standard input. A file that is located already is taken as it is.
         options: How to read them.
         stdin: Standard input; the process's own by default.
         accept: Asked about every chosen prompt, whether some provider can draw it.
@@ -76,14 +76,14 @@ class PromptFiles:
 
     def __init__(
         self,
-        paths: Sequence[str],
+        paths: Sequence[str | PromptFile],
         options: ReadOptions | None = None,
         *,
         stdin: BinaryIO | None = None,
         accept: Accept | None = None,
     ) -> None:
         self.options = options or ReadOptions()
-        self._paths = [str(path) for path in paths]
+        self._paths = list(paths)
         self._stdin = stdin
         self._accept = accept
         self._reader = RowReader(self.options)
@@ -96,7 +96,7 @@ class PromptFiles:
         if self._paths.count(STANDARD_INPUT) > 1:
             raise InputError("standard input can be read only once")
         stdin = self._stdin if self._stdin is not None else getattr(sys.stdin, "buffer", None)
-        return [locate(path, stdin) for path in self._paths]
+        return [path if isinstance(path, PromptFile) else locate(str(path), stdin) for path in self._paths]
 
     def check(self, each: Visitor | None = None) -> Checked:
         """Read everything once, and find every row that cannot be used.

@@ -10,7 +10,7 @@ import shutil
 import stat
 import tempfile
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -62,11 +62,21 @@ def locate(name: str, stdin: BinaryIO | None) -> PromptFile:
 
 
 def _spooled(name: str, stream: BinaryIO) -> PromptFile:
+    return spooled(name, lambda spool: shutil.copyfileobj(stream, spool))
+
+
+def spooled(name: str, write: Callable[[BinaryIO], None]) -> PromptFile:
+    """Keep prompts that are in no file in a temporary one, because they are read twice.
+
+    Args:
+        name: What to call them in messages.
+        write: Writes them.
+    """
     handle, path = tempfile.mkstemp(prefix="nanobatch-", suffix=".spool")
     file = PromptFile(name, Path(path), Path.cwd(), is_stream=True)
     weakref.finalize(file, os.unlink, path)  # gone with its last reader, or at exit
     with os.fdopen(handle, "wb") as spool:
-        shutil.copyfileobj(stream, spool)
+        write(spool)
     return file
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from nanobatch.catalog import Terms, load_catalog
-from nanobatch.estimate import ASSUMED_LATENCY_SECONDS, estimate
+from nanobatch.estimation import ASSUMED_LATENCY_SECONDS, estimate
 from nanobatch.manifest import fingerprint
 from nanobatch.model import Job
 from nanobatch.routing import Seller
