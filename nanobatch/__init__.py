@@ -8,19 +8,19 @@ __version__ = "0.3.0"
 
 TYPE_CHECKING = False  # type checkers know the name; importing `typing` would take longer than all of `--version`
 if TYPE_CHECKING:
-    from typing import Any
-
     from nanobatch.library import Options, Prompts, Record, Result, aestimate, arun, estimate, run
 
 __all__ = ["Options", "Prompts", "Record", "Result", "__version__", "aestimate", "arun", "estimate", "run"]
 
 
-def __getattr__(name: str) -> "Any":
-    if name not in __all__:
-        raise AttributeError(f"module 'nanobatch' has no attribute {name!r}")
-    from nanobatch import library  # noqa: PLC0415 - see above
+if not TYPE_CHECKING:  # else type checkers would believe in any name
 
-    return getattr(library, name)
+    def __getattr__(name: str) -> object:
+        if name not in __all__:
+            raise AttributeError(f"module 'nanobatch' has no attribute {name!r}")
+        from nanobatch import library  # noqa: PLC0415 - see above
+
+        return getattr(library, name)
 
 
 def __dir__() -> list[str]:
