@@ -120,7 +120,9 @@ def _known(file: Document, path: tuple[str, ...], values: Mapping[str, Any], kno
     for key in values:
         if key not in known:
             under = f" under {'.'.join(path)}" if path else ""
-            raise ConfigError(f"{file.where((*path, key))}: unknown key {key!r}{under}{nearest(key, known)}")
+            homes = [section for section, keys in SECTIONS.items() if key in keys and not path]
+            advice = f"; it belongs under {' or '.join(homes)}" if homes else nearest(key, known)
+            raise ConfigError(f"{file.where((*path, key))}: unknown key {key!r}{under}{advice}")
 
 
 def _check_environment(environ: Mapping[str, str]) -> None:

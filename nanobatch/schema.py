@@ -285,4 +285,4 @@ LATER: Mapping[str, Callable[[Any], bool]] = {
 def _bounds(low: float, high: float) -> str:
     if math.isinf(high) or high >= 10**12:
         return f"of {low:g} or more"
-    return f"from {low:g} to {high:g}"
+    return f"from {low:g} to {high:.12g}"

@@ -50,7 +50,10 @@ def parse(text: str, name: str) -> Document:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
         if "nesting depth" in (error.problem or ""):  # newer versions of libyaml have a limit of their own
             raise ConfigError(f"{name}{line}: nested too deeply") from error
-        raise ConfigError(f"{name}{line}: this is not valid YAML: {error.problem or error.context}") from error
+        reason = error.problem or error.context
+        if error.problem_mark and _begins_with_tab(text, error.problem_mark.line):
+            reason = "a tab stands where YAML wants blanks"
+        raise ConfigError(f"{name}{line}: this is not valid YAML: {reason}") from error
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"{name}: this is not valid YAML: {str(error).splitlines()[0]}") from error
     if node is None or (isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null"):
@@ -60,6 +63,11 @@ def parse(text: str, name: str) -> Document:
     reader = _Reader(name)
     values = reader.mapping(node, ())
     return Document(name, values, reader.lines)
+
+
+def _begins_with_tab(text: str, line: int) -> bool:
+    lines = text.splitlines()
+    return line < len(lines) and "\t" in lines[line][: len(lines[line]) - len(lines[line].lstrip())]
 
 
 def _check_depth(text: str, name: str) -> None:

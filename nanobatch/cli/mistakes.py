@@ -14,8 +14,15 @@ CommandLineError: type[Exception] = next(
     base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException"
 )
 PROMPT_FILES = (".csv", ".tsv", ".jsonl", ".ndjson", ".txt")
+_AS_OPTIONS = {
+    "help": "--help",
+    "version": "--version",
+    "-V": "--version",
+    "--usage": "--help",
+}  # what other programs have
 _WORDING = (  # what the libraries below write, and what we do
     (re.compile(r"^Invalid value for '?([^ ':]+)[^:]*: "), r"\1: "),
+    (re.compile(r"^Invalid value: "), ""),
     (re.compile(r"^Option '(.+?)' requires an argument"), r"\1 needs a value"),
     (re.compile(r"^Option '(.+?)' does not take a value"), r"\1 takes no value"),
     (re.compile(r"^Got unexpected extra arguments?(?:\(s\))? \((.*)\)"), r"\1 is more than this command takes"),
@@ -42,7 +49,7 @@ def sentence(error: Any) -> str:
             return f"{path} needs {_metavar(error)}, such as: {example(context)}"
         case "NoSuchOption":
             name = error.option_name
-            near = difflib.get_close_matches(name, _options(context), 1)
+            near = [_AS_OPTIONS[name]] if name in _AS_OPTIONS else difflib.get_close_matches(name, _options(context), 1)
             return f"{path} has no option {name}{f'; did you mean {near[0]}?' if near else f'; see {path} --help'}"
     message = error.format_message()
     if (unknown := re.match(r"No such command '(.*?)'", message)) is not None:
@@ -70,5 +77,7 @@ def _options(context: Any) -> list[str]:
 def _unknown_command(name: str, message: str) -> str:
     if name.lower().endswith(PROMPT_FILES) or Path(name).is_file():
         return f"{name} is no command; did you mean: nanobatch run {name}"
+    if name in _AS_OPTIONS:
+        return f"there is no command {name!r}; type: nanobatch {_AS_OPTIONS[name]}"
     near = re.search(r"Did you mean '(.*?)'", message)
     return f"there is no command {name!r}; " + (f"did you mean {near[1]!r}?" if near else "see nanobatch --help")

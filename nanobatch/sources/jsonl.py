@@ -33,5 +33,5 @@ def _row(line: str, origin: Origin) -> Row | Problem:
     except (msgspec.DecodeError, RecursionError) as error:
         return Problem(origin, f"not valid JSON: {error}")
     if not isinstance(values, dict):
-        return Problem(origin, f"not a JSON object but {_KINDS[type(values)]}")
+        return Problem(origin, f"not a JSON object but {_KINDS[type(values)]}; write one {{...}} a line")
     return Row(values, origin)

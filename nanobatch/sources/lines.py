@@ -81,6 +81,8 @@ def spooled(name: str, write: Callable[[BinaryIO], None]) -> PromptFile:
 
 
 def _unreadable(name: str, error: OSError | ValueError) -> InputError:
+    if name.lower().startswith(("https://", "http://")):
+        return InputError(f"{name} is no file; fetch it first: curl -L ADDRESS | nanobatch run -")
     if isinstance(error, FileNotFoundError):
         near = difflib.get_close_matches(Path(name).name, _neighbours(Path(name).parent), 1)
         meant = f"did you mean {str(Path(name).parent / near[0])!r}?" if near else "`nanobatch init` writes an example"

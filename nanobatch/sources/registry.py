@@ -50,6 +50,8 @@ def source_for(file: PromptFile, header: Header) -> Source:
             return Csv(file, header.check_header, delimiter="\t")
         case ".txt":
             return Text(file, header.check_header)
+        case ".json":
+            raise InputError(f"{file.name}: write JSON as one object a line, in a file that ends in .jsonl")
         case extension if extension in SHEETS:
             raise InputError(f"{file.name} is a spreadsheet; save it as CSV UTF-8, and name that file")
         case _:

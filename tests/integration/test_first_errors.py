@@ -37,6 +37,12 @@ FILES = {
     "broken.yaml": "run: [\n",
     "value.yaml": "run:\n  retries: many\n",
     "unset.yaml": "providers:\n  mine: {protocol: gemini, base_url: 'http://127.0.0.1:9/v1beta', api_key: '${MY_KEY}'}\n",
+    "tab.yaml": "defaults:\n\tsize: 1K\n",
+    "flat.yaml": "size: 2K\n",
+    "tier.yaml": "providers:\n  google: {teir: 2}\n",
+    "list.json": '[{"prompt": "a fox"}]\n',
+    "list.jsonl": '[{"prompt": "a fox"}]\n',
+    "reference.csv": "prompt,references\na fox,gone.png\n",
     "protocol.yaml": "providers:\n  mine: {protocol: gemmini, base_url: 'http://127.0.0.1:9', api_key: k}\n",
 }  # fmt: skip
 
@@ -119,6 +125,20 @@ MISTAKES = {
     "nothing to estimate": Mistake("estimate-cost", r"name prompt files, or say how many images with --count"),
     "a tier": Mistake("estimate-cost --count 3 --tier x", r"written PROVIDER=TIER, such as google=2"),
     "a profile": Mistake("estimate-cost --profile shop", r"unknown profile 'shop'|shop"),
+    "a tab in the configuration": Mistake("run p.csv -c tab.yaml", r"tab\.yaml:2: .*a tab stands where YAML wants blanks"),
+    "a key outside of its section": Mistake("run p.csv -c flat.yaml", r"flat\.yaml:1: unknown key 'size'; it belongs under defaults"),
+    "a key of a provider": Mistake("run p.csv -c tier.yaml", r"unknown key 'teir' under providers\.google; did you mean 'tier'"),
+    "a list of JSON": Mistake("run list.json", r"write JSON as one object a line, in a file that ends in \.jsonl"),
+    "a list in JSON lines": Mistake("run list.jsonl", r"list\.jsonl:1: not a JSON object but a list; write one \{\.\.\.\} a line"),
+    "an address as a file": Mistake("run https://example.com/p.csv", r"is no file; fetch it first: curl"),
+    "help as a command": Mistake("help", r"type: nanobatch --help"),
+    "the version as a command": Mistake("version", r"type: nanobatch --version"),
+    "the version of other programs": Mistake("-V", r"did you mean --version"),
+    "a seed": Mistake("run p.csv --seed -1", r"--seed: .* must be a number from 0 to 2147483647, not -1"),
+    "something to embed": Mistake("run p.csv --embed promt", r"--embed: .* must be prompt or params"),
+    "batches without --batch": Mistake("run p.csv --spill sync", r"^nanobatch: --spill .* belong"),
+    "a reference that is gone": Mistake("run reference.csv", r"reference\.csv:2: the reference 'gone\.png' is no file in"),
+    "another encoding": Mistake("run $(printf 'prompt\\n\\351t\\351\\n' >latin.csv; echo latin.csv)", r"latin\.csv:2: not UTF-8 text; save"),
     "a port": Mistake("sandbox --port 99999", r"--port: (must be 65535 or less|99999 is not in the range)"),
 }  # fmt: skip
 

@@ -42,4 +42,4 @@ def test_the_bare_command_is_no_mistake() -> None:
 
 def test_errors_without_a_command_have_a_sentence_as_well() -> None:
     """A callback may raise one that knows no context."""
-    assert sentence(typer.BadParameter("it is odd")) == "Invalid value: it is odd; see nanobatch --help"
+    assert sentence(typer.BadParameter("it is odd")) == "it is odd; see nanobatch --help"

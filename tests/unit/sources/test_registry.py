@@ -82,9 +82,15 @@ def test_spreadsheets_are_told_how_to_become_text(tmp_path: Path, name: str) -> 
         source_for(PromptFile(name, tmp_path / name, tmp_path), RowReader(ReadOptions()))
 
 
-@pytest.mark.parametrize("name", ["p.docx", "p.json", "p"])
+@pytest.mark.parametrize("name", ["p.docx", "p.jpg", "p"])
 def test_other_files_are_refused(tmp_path: Path, name: str) -> None:
     """A format that we do not read is refused with the list of those that we do."""
     with pytest.raises(InputError) as refusal:
         source_for(PromptFile(name, tmp_path / name, tmp_path), RowReader(ReadOptions()))
     assert all(extension in refusal.value.message for extension in EXTENSIONS)
+
+
+def test_json_is_told_what_to_become(tmp_path: Path) -> None:
+    """It is nearly right, so the sentence is about it."""
+    with pytest.raises(InputError, match=r"one object a line, in a file that ends in \.jsonl"):
+        source_for(PromptFile("p.json", tmp_path / "p.json", tmp_path), RowReader(ReadOptions()))
