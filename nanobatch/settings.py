@@ -73,6 +73,7 @@ class OutputSettings:
 
     dir: str | None = None
     name: str = "{id}"
+    gallery: bool = True  # write gallery.html at the end of a run
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from nanobatch.journal import KEPT, as_store_error
 from nanobatch.preparation import Prepared, Request, dry_run, prepare
 from nanobatch.reporters import Observers
 from nanobatch.reporters.events_file import EventsFile
+from nanobatch.reporters.gallery.thumbnails import WhileItRuns
 from nanobatch.reporters.hooks import Hooks
 from nanobatch.reporters.log_file import log_event, start_logging
 from nanobatch.reporters.metrics import MetricsFile
@@ -294,6 +295,8 @@ def _run(prepared: Prepared, screen: Screen) -> int:
     )
     observers = _display(screen, clock, ticks)
     observers += others
+    if prepared.settings.output.gallery:
+        observers.append(WhileItRuns(prepared.root))
     if handlers:
         observers.append(log_event)
     if events is not None:
