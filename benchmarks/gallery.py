@@ -12,6 +12,7 @@ import argparse
 import io
 import json
 import os
+import re
 import resource
 import statistics
 import sys
@@ -22,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image, ImageDraw
-
 from processes import ROOT
 
 sys.path.insert(0, str(ROOT))
@@ -33,7 +33,9 @@ from nanobatch.reporters.gallery.thumbnails import THUMBNAILS, Wanted, make_all
 from tests.browser import Page, chromium
 
 HOSTILE = "</script><script>alert(1)</script><!-- <img src=x onerror=alert(2)> </style> \u2028 ${alert(3)}"
-WORDS = "red fox on a mossy stone in soft morning light beside the black teapot of an alpine kitchen at noon".split()
+WORDS = re.findall(
+    r"\w+", "red fox on a mossy stone in soft light beside the black teapot of an alpine kitchen at noon"
+)
 DISTINCT = 8
 SEARCHES = ("fox", "fox kitchen", "nb-0004", "IMAGE_SAFETY", "nothing has this", "")
 PAINTED = "new Promise((done) => requestAnimationFrame(() => setTimeout(done, 0)))"
@@ -108,7 +110,11 @@ def folder(root: Path, rows: int, edge: int) -> list[Wanted]:
 
 def waited(page: Page, action: str) -> float:
     """Return the milliseconds from an action to the frame that shows what it did."""
-    return float(page.run(f"(async () => {{ const began = performance.now(); {action}; await {PAINTED}; return performance.now() - began; }})()"))
+    return float(
+        page.run(
+            f"(async () => {{ const began = performance.now(); {action}; await {PAINTED}; return performance.now() - began; }})()"
+        )
+    )
 
 
 def chosen(element: str, value: str, kind: str) -> str:
@@ -121,11 +127,16 @@ def scrolled(root: Path) -> Iterator[tuple[str, Any]]:
         page = browser.page()
         page.open((root / "gallery.html").as_uri())
         page.wait_for("document.querySelectorAll('.open img[src]').length > 0")
-        speeds = {f"{screens} screens in 3 s": f"0.05 + number / 180 * {screens} * innerHeight / most" for screens in (1, 8)}
+        speeds = {
+            f"{screens} screens in 3 s": f"0.05 + number / 180 * {screens} * innerHeight / most" for screens in (1, 8)
+        }
         for name, where in (speeds | {"all of it in 3 s": "number / 180"}).items():
             frames = page.run(SCROLL % where)
             shown = [round(frames[len(frames) // 2]), round(frames[len(frames) * 95 // 100]), round(frames[-1])]
-            yield f"{name}: frames, ms (median, p95, worst)", [*shown, f"{sum(frame > 50 for frame in frames)} of {len(frames)} later than 50"]
+            yield (
+                f"{name}: frames, ms (median, p95, worst)",
+                [*shown, f"{sum(frame > 50 for frame in frames)} of {len(frames)} later than 50"],
+            )
 
 
 def appeared(root: Path) -> float:
@@ -158,7 +169,10 @@ def in_browser(root: Path) -> Iterator[tuple[str, Any]]:
         yield "arrow keys lead to", page.run("document.activeElement.getAttribute('aria-label')").partition(",")[0]
         yield "elements on the page", page.run("document.querySelectorAll('*').length")
         yield "dialogs opened by prompts", len(page.happened("Page.javascriptDialogOpening"))
-        yield "requests that leave the folder", sum(not url.startswith(root.as_uri() + "/") and not url.startswith("data:") for url in page.requests())
+        yield (
+            "requests that leave the folder",
+            sum(not url.startswith(root.as_uri() + "/") and not url.startswith("data:") for url in page.requests()),
+        )
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ import select
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +22,14 @@ FLAGS = (
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
     "--remote-debugging-pipe", "--force-color-profile=srgb", "--lang=en-US",
 )  # fmt: skip
-KEYS = {"Enter": ("\r", 13), "Escape": ("", 27), "Tab": ("", 9), "Home": ("", 36), "End": ("", 35), "PageDown": ("", 34)}
+KEYS = {
+    "Enter": ("\r", 13),
+    "Escape": ("", 27),
+    "Tab": ("", 9),
+    "Home": ("", 36),
+    "End": ("", 35),
+    "PageDown": ("", 34),
+}
 KEYS |= {f"Arrow{side}": ("", 37 + number) for number, side in enumerate(("Left", "Up", "Right", "Down"))}
 
 
@@ -36,7 +43,11 @@ class Browser:
         redirected = f'exec "$@" 3<&{theirs} 4>&{ours}'
         command = ["bash", "-c", redirected, "bash", CHROMIUM, *FLAGS, f"--user-data-dir={profile}", "about:blank"]
         self._process = subprocess.Popen(
-            command, pass_fds=(theirs, ours), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            command,
+            pass_fds=(theirs, ours),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         os.close(theirs)
         os.close(ours)
@@ -73,9 +84,10 @@ class Browser:
 
     def page(self, *, width: int = 1280, height: int = 800, dark: bool = False) -> Page:
         """Open an empty page."""
-        target = self.ask("Target.createTarget", url="about:blank")["targetId"]
+        context = self.ask("Target.createBrowserContext")["browserContextId"]  # what one page remembers is its own
+        target = self.ask("Target.createTarget", url="about:blank", browserContextId=context)["targetId"]
         session = self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        page = Page(self, session)
+        page = Page(self, session, context)
         for domain in ("Page", "Runtime", "Network", "Log", "Performance"):
             page.ask(f"{domain}.enable")
         page.resize(width, height)
@@ -99,6 +111,7 @@ class Page:
 
     browser: Browser
     session: str
+    context: str
     began: int = field(default=0)
 
     def ask(self, method: str, **parameters: Any) -> dict[str, Any]:
@@ -174,5 +187,3 @@ def chromium() -> Iterator[Browser]:
         finally:
             browser.close()
 
-
-Opened = Callable[..., Page]

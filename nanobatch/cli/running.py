@@ -294,9 +294,7 @@ def _run(prepared: Prepared, screen: Screen) -> int:
         on_broken=lambda: stop.ask(StopReason("broken_pipe", "standard output takes nothing more", 5)),
     )
     observers = _display(screen, clock, ticks)
-    observers += others
-    if prepared.settings.output.gallery:
-        observers.append(WhileItRuns(prepared.root))
+    observers += [*others, *_in_background(prepared)]
     if handlers:
         observers.append(log_event)
     if events is not None:
@@ -329,6 +327,12 @@ def _run(prepared: Prepared, screen: Screen) -> int:
     if stop.reason is not None and summary["exit_code"] not in (0, 1):
         _say(f"nanobatch: {safe(stop.reason.message, 500)}")
     return int(summary["exit_code"])
+
+
+def _in_background(prepared: Prepared) -> Iterator[Observer]:
+    """Set up what is made for the gallery while the run waits for answers."""
+    if prepared.settings.output.gallery:
+        yield WhileItRuns(prepared.root)
 
 
 def _other_programs(screen: Screen, clock: Clock, ticks: list[Callable[[], None]]) -> list[Observer]:

@@ -94,6 +94,7 @@ LADDER: dict[str, tuple[Any, Any]] = {
     "run.allow_private_references": (True, False),
     "output.dir": ("a", "2026-11-23"),
     "output.name": ("a-{id}", "b-{id}"),
+    "output.gallery": (False, True),
 }
 
 
@@ -131,6 +132,7 @@ def test_flags_are_those_of_the_command() -> None:
     assert "--retries" in flags
     in_files_alone = {
         "run.confirm_above_usd", "run.grace_seconds", "run.fallback_on_refusal", "run.allow_private_references",
+        "output.gallery",
     }  # fmt: skip
     for dotted in (set(LADDER) | {"run.strategy", "limits.rpm", "limits.concurrency"}) - in_files_alone:
         assert flag_name(dotted) in flags

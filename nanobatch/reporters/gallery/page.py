@@ -89,7 +89,7 @@ def _script() -> str:
 
 
 def _policy(style: str, script: str) -> str:
-    """Allow the page its own style and script, pictures beside it, and nothing else: no network, no frames, no forms."""
+    """Allow the page its own style and script and the pictures beside it: no network, no frames, no forms."""
     return "; ".join(
         (
             "default-src 'none'",
