@@ -13,6 +13,7 @@ import html
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -79,6 +80,7 @@ def written_from(head: str) -> str | None:
     return found[1] if found else None
 
 
+@cache
 def _part(name: str) -> str:
     return files(__package__).joinpath(name).read_text("utf-8")
 

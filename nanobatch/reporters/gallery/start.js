@@ -69,12 +69,13 @@ function listen() {
   new ResizeObserver(() => { if (grid.clientWidth !== drawnWidth) { drawnWidth = grid.clientWidth; layOut(shown[current]); } else draw(); }).observe(document.body);
 
   grid.addEventListener("keydown", moveInGrid);
-  grid.addEventListener("focus", () => focusTile(current));
+  $("skip").addEventListener("click", (event) => { event.preventDefault(); focusTile(current); });
   viewer.addEventListener("keydown", moveInViewer);
   viewer.addEventListener("close", () => { stage.replaceChildren(); focusTile(viewed); });
   $("previous").addEventListener("click", () => view(viewed - 1));
   $("next").addEventListener("click", () => view(viewed + 1));
   $("close").addEventListener("click", () => viewer.close());
+  viewer.addEventListener("click", (event) => { if (event.target === viewer) viewer.close(); }); // beside the dialog
   document.addEventListener("keydown", (event) => {
     if (event.key !== "/" || viewer.open || /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) return;
     event.preventDefault();
