@@ -186,4 +186,3 @@ def chromium() -> Iterator[Browser]:
             yield browser
         finally:
             browser.close()
-

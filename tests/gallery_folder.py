@@ -63,7 +63,10 @@ class Desk:
         if status in ("ok", "cached"):
             found |= {"file": f"images/row-{number}.png", "sha256": f"{number:064x}", "width": 64, "height": 48}
         else:
-            found |= {"cost_usd": 0.0, "error": {"code": status, "message": f"{status} for a reason", "http_status": 200}}
+            found |= {
+                "cost_usd": 0.0,
+                "error": {"code": status, "message": f"{status} for a reason", "http_status": 200},
+            }
         found |= more
         if data is None and status in ("ok", "cached"):
             data = image(64, 48)

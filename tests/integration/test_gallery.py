@@ -247,7 +247,12 @@ def test_the_policy_stops_what_escaping_would_not(browser: Browser, desk: Desk) 
     )
     assert page.run("fetch('http://127.0.0.1:9/').then(() => 'sent', () => 'stopped')") == "stopped"
     assert page.run("typeof window.ran") == "undefined"
-    assert page.run("(() => { try { document.body.innerHTML = '<b>x</b>'; return 'done'; } catch { return 'stopped'; } })()") == "stopped"
+    assert (
+        page.run(
+            "(() => { try { document.body.innerHTML = '<b>x</b>'; return 'done'; } catch { return 'stopped'; } })()"
+        )
+        == "stopped"
+    )
     sent = [facts for facts in page.happened("Network.responseReceived") if "127.0.0.1" in json.dumps(facts)]
     assert sent == []
 

@@ -34,7 +34,7 @@ class Reader(html.parser.HTMLParser):
         self.texts.append("")
         self.is_inside = True
 
-    def handle_endtag(self, tag: str) -> None:
+    def handle_endtag(self, tag: str) -> None:  # noqa: ARG002 - the parser calls it so
         self.is_inside = False
 
     def handle_data(self, data: str) -> None:
@@ -61,7 +61,9 @@ def test_data_stays_data(text: str) -> None:
     assert found.all("title")[0][1].strip() == text
 
 
-@given(st.recursive(st.text() | st.integers() | st.none(), lambda inner: st.dictionaries(st.text(), inner), max_leaves=5))
+@given(
+    st.recursive(st.text() | st.integers() | st.none(), lambda inner: st.dictionaries(st.text(), inner), max_leaves=5)
+)
 def test_what_is_made_inert_says_the_same(value: Any) -> None:
     """Every JSON value survives, and nothing in it can begin or end anything in HTML."""
     written = inert(json.dumps(value, ensure_ascii=False))
@@ -104,7 +106,16 @@ def test_scripts_never_read_text_as_html() -> None:
     """What would: none of it is there."""
     script = Reader(page()).all("script")[-1][1]
     assert len(script) > 5000
-    for door in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "Function(", "fetch(", "XMLHttp"):
+    for door in (
+        "innerHTML",
+        "outerHTML",
+        "insertAdjacentHTML",
+        "document.write",
+        "eval(",
+        "Function(",
+        "fetch(",
+        "XMLHttp",
+    ):
         assert door not in script, door
 
 

@@ -44,7 +44,9 @@ def test_a_photo_that_lies_on_its_side_stands_up(tmp_path: Path) -> None:
         assert small.size == (EDGE // 2, EDGE)
 
 
-@pytest.mark.parametrize("data", [b"", b"text", image(900, 900)[:200], b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"])
+@pytest.mark.parametrize(
+    "data", [b"", b"text", image(900, 900)[:200], b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"]
+)
 def test_broken_files_give_none(tmp_path: Path, data: bytes) -> None:
     """And leave nothing behind; formats that start other programs are not opened at all."""
     (tmp_path / "in").write_bytes(data)

@@ -100,7 +100,7 @@ def test_a_process_that_hangs_is_replaced(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def finished(number: int, **more: Any) -> JobFinished:
-    facts = {"file": f"{number}.png", "sha256": f"{number:064x}", "width": 2000, "height": 2000, "bytes": 1} | more
+    facts: dict[str, Any] = {"file": f"{number}.png", "sha256": f"{number:064x}", "width": 2000, "height": 2000, "bytes": 1} | more
     return JobFinished(Record(job="j", id="i", variant=0, index=1, status=Status.OK, **facts))
 
 
@@ -109,11 +109,11 @@ def test_a_run_has_them_made_in_the_background(tmp_path: Path) -> None:
     large(tmp_path, 2)
     observer = WhileItRuns(tmp_path)
     observer(finished(7, width=10, height=10))
-    assert observer._thread is None
+    assert observer._line.empty()
     observer(finished(0))
     made = tmp_path / f".nanobatch/thumbs/{0:064x}.webp"
-    assert observer._thread is not None
     observer._line.put(None)  # so that the thread ends by itself, after the picture
+    assert observer._thread is not None
     observer._thread.join()
     assert made.exists()
     observer.stop()
