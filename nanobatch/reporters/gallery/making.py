@@ -112,7 +112,9 @@ def write_gallery(root: Path, clock: Clock, *, running: bool) -> Gallery:
             "running": running,
             "sandbox": note.sandbox if note is not None else bool(summary.get("sandbox")),
             "jobs": jobs,
-            "statuses": dict(tiles.statuses),
+            "statuses": {
+                status: tiles.statuses[status] for status in [*Status, *tiles.statuses] if tiles.statuses[status]
+            },
             "left_out": tiles.left_out,
             "go_on": command_to_go_on(root, anywhere=True),
             "retry": command_to_go_on(root, extra="--retry-failed", anywhere=True),

@@ -100,7 +100,13 @@ def test_a_process_that_hangs_is_replaced(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def finished(number: int, **more: Any) -> JobFinished:
-    facts: dict[str, Any] = {"file": f"{number}.png", "sha256": f"{number:064x}", "width": 2000, "height": 2000, "bytes": 1} | more
+    facts: dict[str, Any] = {
+        "file": f"{number}.png",
+        "sha256": f"{number:064x}",
+        "width": 2000,
+        "height": 2000,
+        "bytes": 1,
+    } | more
     return JobFinished(Record(job="j", id="i", variant=0, index=1, status=Status.OK, **facts))
 
 
