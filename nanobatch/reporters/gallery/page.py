@@ -63,7 +63,7 @@ def pieces(
         between = ","
     yield b"\n]" if between == "," else b"[]"
     yield middle.encode()
-    yield inert(json.dumps(facts(), ensure_ascii=False)).encode()
+    yield inert(json.dumps(facts(), ensure_ascii=False)).encode("utf-8", "replace")
     yield after.encode()
 
 

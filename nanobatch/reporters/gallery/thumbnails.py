@@ -28,6 +28,7 @@ ABOVE_PIXELS = 1_600_000  # smaller images are drawn by a browser about as fast 
 ABOVE_BYTES = 600_000  # PNG of 1K, which takes long to decode
 MOST_PIXELS = 100_000_000  # more are shown as a link alone
 PATIENCE_SECONDS = 60.0  # for one picture
+LAST_SECONDS = 3.0  # that the end of a run waits for the one at hand
 WAITING = 10_000  # in line during a run; what finds no place is made by `nanobatch gallery`
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -91,6 +92,11 @@ class Worker:
                 return said == b"made\n"
         self.close()
         return False
+
+    def kill(self) -> None:
+        """Give up the picture at hand, from another thread."""
+        if (process := self._process) is not None:
+            process.kill()
 
     def close(self) -> None:
         """End the process."""
@@ -179,7 +185,10 @@ class WhileItRuns:
         if self._thread is not None:
             with contextlib.suppress(queue.Full):
                 self._line.put_nowait(None)
-            self._thread.join()
+            self._thread.join(LAST_SECONDS)
+            if self._thread.is_alive():
+                self._worker.kill()
+                self._thread.join()
 
     def _put(self, wanted: Wanted) -> None:
         with contextlib.suppress(queue.Full):

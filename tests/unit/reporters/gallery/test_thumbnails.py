@@ -126,6 +126,17 @@ def test_a_run_has_them_made_in_the_background(tmp_path: Path) -> None:
     assert observer._worker._process is None
 
 
+def test_the_end_waits_for_no_process_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run is over when its images are."""
+    monkeypatch.setattr(thumbnails, "LAST_SECONDS", 0.05)
+    observer = WhileItRuns(tmp_path)
+    process = observer._worker._start()
+    os.kill(process.pid, signal.SIGSTOP)
+    observer(finished(0))
+    observer.stop()
+    assert process.returncode == -signal.SIGKILL
+
+
 def test_the_end_drops_what_is_still_in_line(tmp_path: Path) -> None:
     """`nanobatch gallery` makes it later."""
     large(tmp_path, 1)
