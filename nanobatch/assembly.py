@@ -34,6 +34,7 @@ from nanobatch.model import Job, Record
 from nanobatch.pipeline import Pipeline
 from nanobatch.preparation import Prepared
 from nanobatch.records import record_of, record_without_image
+from nanobatch.reporters.gallery.making import leave_gallery
 from nanobatch.reporters.hooks import Hooks
 from nanobatch.retry import RetryPolicy
 from nanobatch.routing import Lane, Router, Seller
@@ -340,6 +341,7 @@ class _Run:
         except StoreError as error:
             self._stop.ask(StopReason("store", error.message, error.exit_code))
             final.statuses["unfinished"] += 1
+        gallery = self._leave_gallery()  # before the summary, which names it and holds its warning
         summary = summarise(
             run_id=self._run_id,
             inputs=self._prepared.request.inputs,
@@ -351,12 +353,18 @@ class _Run:
             final=final,
             stop=self._stop.reason,
             resume_after=self._resume_after(lanes),
+            gallery=gallery,
         )
         if self._batching is not None and self._stop.reason is None and summary["exit_code"] == NotSent.exit_code:
             unfinished = final.statuses["unfinished"]
             if self._batching.is_all_ordered(unfinished=unfinished, ordered=len(self._tasks)):
                 summary = {**summary, "exit_code": 0, "resume_after": None}
         return summary
+
+    def _leave_gallery(self) -> str | None:
+        if not self._settings.output.gallery:
+            return None
+        return leave_gallery(self._prepared.root, self._clock, warn=lambda message: self._observe(Warned(message)))
 
     def _missing(self, job: Job) -> Record | None:
         """Write the record of a job that the run did not come to; none for what --limit or --only left out."""

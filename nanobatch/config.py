@@ -53,7 +53,6 @@ def load_settings(
     sources = Sources(flags, environ, files)
     origins: dict[str, str] = {}
     values = {section: _section(sources, section, origins) for section in SECTIONS}
-    values["output"].pop("gallery", None)
     catalog = load_catalog()
     selection = Selection(sources, catalog, sandbox_url, without_keys=without_keys)
     return Settings(

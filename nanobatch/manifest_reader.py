@@ -9,8 +9,8 @@ under way replaces or appends meanwhile.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
-from typing import BinaryIO
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, Protocol, TypeVar
 
 import msgspec
 
@@ -20,6 +20,18 @@ from nanobatch.manifest import MANIFEST, fingerprint
 from nanobatch.stores.local import STATE_FOLDER
 
 BITS = 27  # 16 MiB of marks; of a million jobs four in a thousand seem to come twice, and are told apart exactly
+
+
+class OfJob(Protocol):
+    """Any part of a line, as long as it says which job it is about."""
+
+    @property
+    def job(self) -> str:
+        """The job's id."""
+        ...
+
+
+L = TypeVar("L", bound=OfJob)
 
 
 class _Key(msgspec.Struct, frozen=True):
@@ -71,12 +83,23 @@ def require_run(root: Path) -> None:
         raise ConfigError(f"{root} is not the output of a run: it has no {MANIFEST}")
 
 
+def is_below(file: str) -> bool:
+    """Whether a record's file is inside the folder, as all that we write are."""
+    path = PurePosixPath(file)
+    return bool(file) and not path.is_absolute() and ".." not in path.parts
+
+
 def newest_lines(root: Path) -> Iterator[tuple[int, Line]]:
     """Yield the newest line of every job and where it begins, in the order of the file.
 
     Raises:
         ConfigError: A line in the middle is damaged, or the file cannot be read.
     """
+    return newest_of(root, _lines)
+
+
+def newest_of(root: Path, decoder: msgspec.json.Decoder[L]) -> Iterator[tuple[int, L]]:
+    """Yield what a decoder takes of the newest line of every job, as `newest_lines` does."""
     path = root / MANIFEST
     try:
         file = path.open("rb")
@@ -86,7 +109,7 @@ def newest_lines(root: Path) -> Iterator[tuple[int, Line]]:
         raise ConfigError(f"{path} cannot be read: {(error.strerror or '').lower()}") from error
     with file:
         newest, end = _newest_of_several(file, path)
-        for offset, line in lines_of(file, path, _lines):
+        for offset, line in lines_of(file, path, decoder):
             if offset > end:
                 return
             if newest.get(fingerprint(line.job), offset) == offset:

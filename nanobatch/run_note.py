@@ -74,13 +74,16 @@ def without_secrets(arguments: Iterable[str]) -> tuple[str, ...]:
     return tuple(kept)
 
 
-def command_to_go_on(root: Path, *, extra: str | None = None, only_missing: bool = False) -> str:
+def command_to_go_on(
+    root: Path, *, extra: str | None = None, only_missing: bool = False, anywhere: bool = False
+) -> str:
     """Return the line of shell that goes on with a folder's run.
 
     Args:
         root: The output folder.
         extra: An option to add.
         only_missing: Leave out what makes the run try failed prompts again, or look at a part of the input only.
+        anywhere: The line is read elsewhere: it names the folder that it belongs into, also when that is this one.
     """
     note, summary = read_note(root), read_summary(root)
     if note is not None and note.command:
@@ -91,7 +94,7 @@ def command_to_go_on(root: Path, *, extra: str | None = None, only_missing: bool
     if extra is not None and extra not in arguments:
         arguments.append(extra)
     line = shlex.join(["nanobatch", *arguments])
-    if note is None or not note.command or note.cwd in ("", working_folder()):
+    if note is None or not note.command or note.cwd in ("" if anywhere else working_folder(), ""):
         return line
     return f"cd {shlex.quote(note.cwd)} && {line}"
 

@@ -276,7 +276,6 @@ PROVIDER: Mapping[str, Check] = {
 
 # What a later version will do: said plainly instead of being accepted and ignored.
 LATER: Mapping[str, Callable[[Any], bool]] = {
-    "output.gallery": bool,
     "cache.url": lambda value: value is not None,
     "cache.semantic": lambda value: bool(value.get("enabled")),
 }

@@ -74,6 +74,7 @@ class OutputSettings:
     dir: str | None = None
     name: str = "{id}"
     embed: tuple[str, ...] = ()  # prompt, params: written into the stored copies
+    gallery: bool = True  # write gallery.html at the end of a run
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,6 +122,7 @@ def summarise(  # noqa: PLR0913 - one argument for each source of facts
     final: Ledger,
     stop: StopReason | None,
     resume_after: float | None,
+    gallery: str | None = None,
 ) -> Mapping[str, Any]:
     """Put the summary together. Times are wall-clock seconds."""
     duration = max(0.0, finished - started)
@@ -139,6 +140,7 @@ def summarise(  # noqa: PLR0913 - one argument for each source of facts
         "sandbox": sandbox,
         "inputs": list(inputs),
         "output": output,
+        "gallery": gallery,
         "jobs": final.statuses.total(),
         **{status.value: final.statuses[status] for status in Status},
         "resumed": max(0, final.images - totals.new_images),  # recovered ones too

@@ -24,7 +24,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -36,7 +36,7 @@ from nanobatch.folder import ATTEMPTS, locked, who_holds
 from nanobatch.images import inspect
 from nanobatch.journal import as_store_error, read_lines
 from nanobatch.manifest import HISTORY, Sorted64, fingerprint
-from nanobatch.manifest_reader import Line, newest_lines, require_run
+from nanobatch.manifest_reader import Line, is_below, newest_lines, require_run
 from nanobatch.model import Status
 from nanobatch.run_note import command_to_go_on
 from nanobatch.stores.local import STATE_FOLDER, size_of
@@ -172,7 +172,7 @@ def _checked_in_threads(root: Path, lines: Iterable[Line]) -> Iterator[tuple[Lin
 def check_file(root: Path, line: Line) -> Problem | None:
     """Compare one file with its record; None when it is as it was."""
     file = line.file or ""
-    if not _is_below(file):
+    if not is_below(file):
         return Problem("missing", file, "the record names a place outside of the folder", line)
     path = root / file
     try:
@@ -197,12 +197,6 @@ def check_file(root: Path, line: Line) -> Problem | None:
     except StoreError as error:
         return Problem("unreadable", file, error.message, line)
     return None
-
-
-def _is_below(file: str) -> bool:
-    """Whether a record's file is inside the folder, as all that we write are."""
-    path = PurePosixPath(file)
-    return bool(file) and not path.is_absolute() and ".." not in path.parts
 
 
 def _add_unrecorded(root: Path, names: array[int], images: Sorted64) -> int:
@@ -262,7 +256,7 @@ def _repair(root: Path, problems: Iterable[Problem]) -> dict[str, Any]:
             continue
         lost += 1
         path = root / problem.file
-        inside = _is_below(problem.file)
+        inside = is_below(problem.file)
         try:
             if inside and os.path.lexists(path):
                 _set_aside(root, problem.file)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import re
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
+
+from tests.browser import CHROMIUM, Browser, chromium
 
 # The same examples on every run, so that a red gate means a broken change. Search for new ones by hand, and keep what
 # is found as an @example: pytest --hypothesis-profile=search tests/property
@@ -60,3 +63,14 @@ def loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
 def project_root() -> Path:
     """The root of the checkout."""
     return Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium. Where there is none its tests are skipped, unless REQUIRE_BROWSER says that there must be."""
+    if CHROMIUM is None:
+        if os.environ.get("REQUIRE_BROWSER"):
+            pytest.fail("REQUIRE_BROWSER is set, and there is no chromium on the PATH")
+        pytest.skip("there is no chromium on the PATH; with it (apt-get install chromium) this would be tested")
+    with chromium() as found:
+        yield found

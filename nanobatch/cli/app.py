@@ -14,6 +14,7 @@ from nanobatch import __version__
 from nanobatch.cli.batch import batch
 from nanobatch.cli.doctor import doctor
 from nanobatch.cli.estimate_cost import estimate_cost
+from nanobatch.cli.gallery import gallery
 from nanobatch.cli.init import init
 from nanobatch.cli.mistakes import CommandLineError, is_only_help, sentence
 from nanobatch.cli.providers import providers
@@ -43,6 +44,7 @@ app.add_typer(batch, name="batch")
 app.command()(doctor)
 app.command()(status)
 app.command()(verify)
+app.command()(gallery)
 app.command()(sandbox)
 
 

@@ -1,4 +1,4 @@
-"""What `status` and `verify` show a person: a few lines, and tables that fit 80 columns."""
+"""What `status`, `verify` and `gallery` show a person: a few lines, and tables that fit 80 columns."""
 
 from __future__ import annotations
 
@@ -143,4 +143,19 @@ def _repaired(repair: Mapping[str, Any]) -> str:
     if repair["put_back"]:
         lines.append(f"found under another name and put back: {images(repair['put_back'])}")
     lines.append(f"to be generated again by the next run: {images(repair['to_send'])}")
+    return "\n".join(lines)
+
+
+def render_gallery(found: Mapping[str, Any]) -> str:
+    """Say what is on a page."""
+    counts = ", ".join(f"{count(found[status])} {status}" for status in _STATUSES if found[status])
+    running = "; a run is at work, and what comes now is not on it" if found["running"] else ""
+    lines = [f"{safe(found['gallery'], 300)}: {counts or 'no images yet'}{running}"]
+    if found["left_out"]:
+        lines.append(f"{count(found['left_out'])} of {count(found['jobs'])} found no room on it: it shows the first")
+    drawn = found["thumbnails"]
+    if drawn["made"]:
+        lines.append(f"small pictures made: {count(drawn['made'])}, in {duration(found['seconds'])}")
+    if drawn["failed"]:
+        lines.append(f"no small picture could be made of {images(drawn['failed'])}; `nanobatch verify` looks closer")
     return "\n".join(lines)

@@ -29,6 +29,8 @@ def render_text(summary: Mapping[str, Any]) -> str:
     lines = [_headline(summary), _money_line(summary)]
     lines += _providers(summary)
     lines += _missing(summary)
+    if summary["gallery"]:
+        lines.append(f"gallery: {safe(summary['gallery'], 300)}")
     if following := _next(summary):
         lines.append(f"next: {following}")
     return "\n".join(line for line in lines if line)

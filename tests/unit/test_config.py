@@ -95,6 +95,7 @@ LADDER: dict[str, tuple[Any, Any]] = {
     "output.dir": ("a", "2026-11-23"),
     "output.name": ("a-{id}", "b-{id}"),
     "output.embed": ("prompt", "prompt,params"),
+    "output.gallery": (False, True),
 }
 
 
@@ -133,6 +134,7 @@ def test_flags_are_those_of_the_command() -> None:
     assert "--retries" in flags
     in_files_alone = {
         "run.confirm_above_usd", "run.grace_seconds", "run.fallback_on_refusal", "run.allow_private_references",
+        "output.gallery",
     }  # fmt: skip
     for dotted in (set(LADDER) | {"run.strategy", "limits.rpm", "limits.concurrency"}) - in_files_alone:
         assert flag_name(dotted) in flags
@@ -207,7 +209,7 @@ def test_a_users_folder_may_be_missing(place: Place) -> None:
         ("cache: {url: 'redis://:password@x'}\n", "nanobatch.yaml:1: cache.url is not available in this version yet"),
         ("usage: {url: 'http://:password@x'}\n", "nanobatch.yaml:1: usage.url must be an address like redis://"),
         ("cache: {semantic: {enabled: true}}\n", "nanobatch.yaml:1: cache.semantic {'enabled': True} is not available"),
-        ("output: {gallery: true}\n", "nanobatch.yaml:1: output.gallery True is not available"),
+        ("output: {gallery: perhaps}\n", "nanobatch.yaml:1: output.gallery must be true or false, not 'perhaps'"),
         ("providers:\n  google: {tier: 9}\n", "nanobatch.yaml:2: google has no tier '9', only 0, 1, 2, 3"),
         ("providers:\n  google:\n    limits: {rpm: 0}\n", "nanobatch.yaml:3: providers.google.limits.rpm must be a number of 1"),
         ("providers:\n  x: {api_key: k, base_url: 'http://127.0.0.1/v1'}\n", "nanobatch.yaml:2: x is not in the catalog, so providers.x.protocol is needed"),
@@ -265,9 +267,12 @@ def test_flags_and_environment_are_places_too(
 
 
 def test_what_the_harness_of_a_user_writes_is_fine(place: Place) -> None:
-    """Features that are off by default may be written as off."""
+    """What is not wanted may be written as off."""
+    assert place.load(environ=KEY).output.gallery
     place.write("cache: {enabled: false}\noutput: {gallery: false}\nusage: {url: null}\n" + RELAY)
-    assert place.load().providers[0].name == "relay"
+    found = place.load()
+    assert found.providers[0].name == "relay"
+    assert not found.output.gallery
 
 
 def test_without_a_configuration_every_key_counts(place: Place) -> None:

@@ -96,6 +96,13 @@ def test_elsewhere_the_command_goes_there_first(tmp_path: Path) -> None:
     assert command_to_go_on(tmp_path) == "cd '/srv/my catalogue' && nanobatch run p.csv"
 
 
+def test_a_line_that_is_read_anywhere_names_its_folder(tmp_path: Path) -> None:
+    """A page is opened from wherever it lies."""
+    leave(tmp_path, note(command=("run", "p.csv"), cwd=str(Path.cwd())))
+    assert command_to_go_on(tmp_path) == "nanobatch run p.csv"
+    assert command_to_go_on(tmp_path, anywhere=True) == f"cd {shlex.quote(str(Path.cwd()))} && nanobatch run p.csv"
+
+
 def test_without_a_command_one_is_put_together(tmp_path: Path) -> None:
     """A folder of an older version, or of a program that used the library."""
     assert command_to_go_on(tmp_path) == f"nanobatch run PROMPTS --out {tmp_path}"

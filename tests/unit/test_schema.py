@@ -120,8 +120,7 @@ def test_a_long_value_is_cut(check: schema.Check) -> None:
 def test_settings_have_the_schemas_keys(section: str, typed: Any) -> None:
     """Each key that may be written has a typed place, and its default is a value that may be written."""
     names = {field.name for field in dataclasses.fields(typed)}
-    later = {dotted.split(".")[1] for dotted in schema.LATER if dotted.startswith("output.")}
-    assert names == set(schema.SECTIONS[section]) - later
+    assert names == set(schema.SECTIONS[section])
     for name in names:
         default = getattr(typed(), name)
         assert schema.SECTIONS[section][name](default) == default
@@ -135,7 +134,6 @@ def test_limits_have_the_schemas_keys() -> None:
 @pytest.mark.parametrize(
     ("dotted", "now", "later"),
     [
-        ("output.gallery", False, True),
         ("cache.url", None, "redis://h"),
         ("cache.semantic", {"enabled": False}, {"enabled": True}),
     ],

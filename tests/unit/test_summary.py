@@ -26,6 +26,7 @@ KEYS = [
     "sandbox",
     "inputs",
     "output",
+    "gallery",
     "jobs",
     "ok",
     "cached",

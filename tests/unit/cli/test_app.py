@@ -104,6 +104,7 @@ def test_help_lists_the_commands(shell: Shell) -> None:
         "doctor",
         "status",
         "verify",
+        "gallery",
         "sandbox",
         "batch",
     ]

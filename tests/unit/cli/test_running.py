@@ -53,6 +53,7 @@ def test_a_complete_run_is_0(shell: Shell) -> None:
         "p-images/.nanobatch/lock",
         "p-images/.nanobatch/started.json",
         "p-images/failed.jsonl",
+        "p-images/gallery.html",
         "p-images/images/a.png",
         "p-images/images/b.png",
         "p-images/images/c.png",

@@ -1,4 +1,4 @@
-"""What `status` and `verify` draw."""
+"""What `status`, `verify` and `gallery` draw."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console, RenderableType
 
-from nanobatch.reporters.folder_tables import PROBLEMS_SHOWN, render_status, render_verification
+from nanobatch.reporters.folder_tables import PROBLEMS_SHOWN, render_gallery, render_status, render_verification
 
 STATUS: dict[str, Any] = {
     "output": "out", "running": True, "holder": {"pid": 7, "host": "here", "since": "now"}, "state": "running",
@@ -112,3 +112,28 @@ def test_a_repair_says_what_it_did() -> None:
         "which the next run does: 4 images",
     ):
         assert words in text
+
+
+GALLERY: dict[str, Any] = {
+    "gallery": "out/gallery.html", "running": False, "jobs": 12, "ok": 12, "cached": 0, "refused": 0, "failed": 0,
+    "unfinished": 0, "left_out": 0, "thumbnails": {"made": 0, "failed": 0}, "seconds": 0.1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "out/gallery.html: 12 ok"),
+        ({"ok": 0}, "out/gallery.html: no images yet"),
+        ({"refused": 2}, "12 ok, 2 refused"),
+        ({"running": True}, "a run is at work"),
+        ({"jobs": 30_000, "left_out": 10_000}, "10,000 of 30,000 found no room"),
+        ({"thumbnails": {"made": 1200, "failed": 0}, "seconds": 61.0}, "small pictures made: 1,200, in 1 m 01 s"),
+        ({"thumbnails": {"made": 0, "failed": 1}}, "no small picture could be made of 1 image"),
+    ],
+)
+def test_a_page_is_told_in_a_line_or_two(changes: dict[str, Any], words: str) -> None:
+    """Where it is, what is on it, and what is not."""
+    text = render_gallery(GALLERY | changes)
+    assert words in text
+    assert len(text.splitlines()) <= 2

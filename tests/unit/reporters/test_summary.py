@@ -24,6 +24,13 @@ def test_a_complete_run_needs_two_lines() -> None:
     ]
 
 
+def test_the_gallery_is_named_where_there_is_one() -> None:
+    """A person opens it from there; a name cannot drive the terminal."""
+    text = render_text({**summary(ok(1), bad(2)), "gallery": "out\x1b[31m/gallery.html"})
+    assert text.splitlines()[-2] == "gallery: out·[31m/gallery.html"
+    assert "gallery" not in render_text(summary(ok(1)))
+
+
 CODES: list[tuple[int, dict[str, Any], str]] = [
     (
         1,
