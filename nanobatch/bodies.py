@@ -5,6 +5,9 @@ copied twice, and wakes a task for every piece. Here one buffer, shared by all c
 socket has; it is consumed at once, in the same turn of the event loop, and the buffer is free for the next socket.
 So a slow consumer needs no signal to the other side: while it works, nobody reads.
 
+A read has a fixed price, so it should bring much; but fifty large reads in one turn of the loop are a stall. So whoever
+has read much, and has more waiting, rests, and each turn lets a few of those who rest read on, in their order.
+
 What a body is, RFC 9112 says in section 6: so many bytes as announced, chunks of which each tells its size, or all that
 comes until the connection is closed.
 """
@@ -14,15 +17,18 @@ from __future__ import annotations
 import asyncio
 import re
 import zlib
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any, Literal, Protocol, TypeAlias
 
 from nanobatch.errors import NanobatchError
 
-LARGEST_READ_BYTES = 256 * 1024
+LARGEST_READ_BYTES = 2**20
+LARGEST_PIECE_BYTES = 256 * 1024  # where each connection has memory of its own: over TLS, and through a proxy
 SMALLEST_READ_BYTES = 16 * 1024
-LARGE_READS = 50  # bodies
-READS_TOGETHER_BYTES = 8 * 2**20  # by more bodies than that, in one turn of the loop, which then takes up to 0.15 s
+READS_TOGETHER_BYTES = 32 * 2**20  # the most that all bodies may bring in one turn of the loop
+READERS_PER_TURN = 16  # of those with more waiting
+_MUCH_BYTES = 128 * 1024
 _CHUNK_LINE_BYTES = 4096  # longer extensions or trailers are nonsense
 _INVALID = "the body is not valid HTTP"
 _CHUNK_SIZE = re.compile(rb"([0-9a-fA-F]{1,15})[ \t]*(?:;[^\r\n]*)?\r?\n")
@@ -36,68 +42,100 @@ class BrokenBody(Exception):
 
 
 class Arrivals:
-    """Counts the bodies that are arriving, so that all together read a bounded number of bytes in one turn."""
+    """Knows all bodies that are arriving, and shares out how much each of them reads in one turn of the loop."""
 
     def __init__(self) -> None:
         self.bodies = 0
         self.buffer = bytearray(LARGEST_READ_BYTES)
         self.view = memoryview(self.buffer)
+        self._resting: deque[asyncio.ReadTransport] = deque()
+        self._resting_now = 0  # those who rest until the end of this turn at least
 
     def share(self) -> int:
         """Return how many bytes one body may take at once."""
-        if self.bodies <= LARGE_READS:
-            return LARGEST_READ_BYTES
-        return max(SMALLEST_READ_BYTES, READS_TOGETHER_BYTES // self.bodies)
+        readers = max(1, self.bodies - self._resting_now)
+        return max(SMALLEST_READ_BYTES, min(READS_TOGETHER_BYTES // readers, LARGEST_READ_BYTES))
+
+    def piece(self) -> int:
+        """Return how many bytes a connection may hold that has memory of its own."""
+        together = READS_TOGETHER_BYTES // max(1, self.bodies)
+        return max(SMALLEST_READ_BYTES, min(together, LARGEST_PIECE_BYTES))
+
+    def rest(self, transport: asyncio.ReadTransport) -> None:
+        """Leave a connection that has more to read alone until its turn comes; what waits, waits in the kernel."""
+        if self.bodies <= READERS_PER_TURN:
+            return
+        transport.pause_reading()
+        if not self._resting:
+            asyncio.get_running_loop().call_soon(self._next_turn)
+        self._resting.append(transport)
+
+    def _next_turn(self) -> None:
+        for _ in range(min(READERS_PER_TURN, len(self._resting))):
+            self._resting.popleft().resume_reading()  # does nothing where it was closed meanwhile
+        self._resting_now = len(self._resting)
+        if self._resting:
+            asyncio.get_running_loop().call_soon(self._next_turn)
 
 
 class Turnstile:
     """Lets at most `per_turn` pieces of work through in one turn of the event loop, in the order of asking.
 
-    A permit is held while a piece is decoded, never while one is waited for, so a slow body delays nobody.
-
     >>> turnstile = Turnstile(16)
     >>> async def decode(chunk: bytes) -> None:
-    ...     async with turnstile:
-    ...         scanner.feed(chunk)
+    ...     await turnstile.turn()
+    ...     scanner.feed(chunk)
     """
 
     def __init__(self, per_turn: int) -> None:
-        self._permits = asyncio.Semaphore(per_turn)
+        self._per_turn = self._left = per_turn
+        self._waiting: deque[asyncio.Future[None]] = deque()
 
     @property
     def is_crowded(self) -> bool:
         """Whether somebody who comes now has to wait for the next turn."""
-        return self._permits.locked()
+        return not self._left
 
-    async def __aenter__(self) -> None:
-        await self._permits.acquire()
+    async def turn(self) -> None:
+        """Wait until it is the caller's turn."""
+        if self._left:
+            self._pass()
+            return
+        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiting)
+        await waiting
 
-    async def __aexit__(self, *exc: object) -> None:
-        asyncio.get_running_loop().call_soon(self._permits.release)
+    def _pass(self) -> None:
+        if self._left == self._per_turn:
+            asyncio.get_running_loop().call_soon(self._next_turn)
+        self._left -= 1
+
+    def _next_turn(self) -> None:
+        self._left = self._per_turn
+        while self._waiting and self._left:
+            waiting = self._waiting.popleft()
+            if not waiting.done():  # whoever waited was cancelled
+                self._pass()
+                waiting.set_result(None)
 
 
-def limit_read(transport: Any, memory_bytes: int) -> None:
-    """Let a connection hold about so much memory for one piece of a body.
+def limit_read(transport: Any, piece_bytes: int) -> None:
+    """Let a connection hold so much memory for one piece of a body.
 
     asyncio has no official way to say so. Where these attributes are missing, as in other event loops, a connection
     takes what the loop thinks best, and a burst of answers costs more memory.
     """
     if hasattr(transport, "max_size"):
-        transport.max_size = _piece_bytes(memory_bytes)
+        transport.max_size = piece_bytes
         return
     tls: Any = getattr(transport, "_ssl_protocol", None)
     if not hasattr(tls, "max_size") or not hasattr(tls, "_ssl_buffer"):
         return
-    size = _piece_bytes(memory_bytes // 4)  # held four times: as it came, in OpenSSL, decrypted, parsed
-    transport.set_read_buffer_limits(size)
-    tls.max_size = size
-    if len(tls._ssl_buffer) > size:  # noqa: SLF001 - it grows by itself, and never shrinks
-        tls._ssl_buffer = bytearray(size)  # noqa: SLF001
+    transport.set_read_buffer_limits(piece_bytes)
+    tls.max_size = piece_bytes
+    if len(tls._ssl_buffer) > piece_bytes:  # noqa: SLF001 - it grows by itself, and never shrinks
+        tls._ssl_buffer = bytearray(piece_bytes)  # noqa: SLF001
         tls._ssl_buffer_view = memoryview(tls._ssl_buffer)  # noqa: SLF001
-
-
-def _piece_bytes(memory_bytes: int) -> int:
-    return max(SMALLEST_READ_BYTES, min(memory_bytes, LARGEST_READ_BYTES))
 
 
 class Framing(Protocol):
@@ -221,13 +259,24 @@ class Body(asyncio.BufferedProtocol):
         framing: Where the body ends.
         consume: Takes the bytes.
         arrivals: Who else is arriving.
+        transport: The connection, or None where it is closed already.
     """
 
-    def __init__(self, owner: asyncio.Protocol, framing: Framing, consume: Consumer, arrivals: Arrivals) -> None:
+    def __init__(
+        self,
+        owner: asyncio.Protocol,
+        framing: Framing,
+        consume: Consumer,
+        *,
+        arrivals: Arrivals,
+        transport: asyncio.Transport | None,
+    ) -> None:
         self._owner = owner
         self._framing = framing
         self._consume = consume
         self._arrivals = arrivals
+        self._transport = transport
+        self._much_bytes = 0
         self._done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self.is_clean = False  # the body was read to its end and nothing came behind it
 
@@ -248,11 +297,15 @@ class Body(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's, which is -1 or a guess
         """Lend the buffer of the run for one read."""
-        return self._arrivals.view[: self._arrivals.share()]
+        share = self._arrivals.share()
+        self._much_bytes = min(share // 2, _MUCH_BYTES)
+        return self._arrivals.view[:share]
 
     def buffer_updated(self, nbytes: int) -> None:
         """Consume what was read."""
         self.take(self._arrivals.buffer, nbytes)
+        if nbytes >= self._much_bytes and self._transport is not None and not self.is_done:
+            self._arrivals.rest(self._transport)
 
     def take(self, data: bytes | bytearray, end: int) -> None:
         """Consume data[:end]."""

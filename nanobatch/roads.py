@@ -172,8 +172,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                 is_reusable = not protocol.take_body()
             elif consume is not None:
                 is_reusable = await self._consume(connection, consume, headers, chunked=message.chunked)
-                async with self._turnstile:
-                    pass
+                await self._turnstile.turn()
             if is_reusable:
                 protocol.end_body()
         finally:
@@ -195,7 +194,13 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         if inflater is not None:
             consume = inflater.before(consume)
         protocol = cast("HeadFirst", connection.protocol)
-        body = Body(protocol, framing_of(headers, chunked=chunked), consume, self._arrivals)
+        body = Body(
+            protocol,
+            framing_of(headers, chunked=chunked),
+            consume,
+            arrivals=self._arrivals,
+            transport=connection.transport,
+        )
         self._arrivals.bodies += 1
         try:
             held = protocol.take_body()
@@ -205,7 +210,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                     body.cut(None)
                 else:
                     connection.transport.set_protocol(body)
-                    limit_read(connection.transport, self._arrivals.share())
+                    limit_read(connection.transport, self._arrivals.piece())
             is_whole = await body
         finally:
             self._arrivals.bodies -= 1
@@ -220,8 +225,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         is_crowded = self._turnstile.is_crowded
         if is_crowded and protocol.transport is not None:
             protocol.transport.pause_reading()
-        async with self._turnstile:
-            pass
+        await self._turnstile.turn()
         if is_crowded and protocol.transport is not None:
             protocol.transport.resume_reading()
 
@@ -374,7 +378,7 @@ class _Stream(httpx.AsyncByteStream):
 
     async def _next(self) -> bytes:
         while (plain := next(self._waiting, None)) is None:
-            limit_read(self._answer.connection and self._answer.connection.transport, self._arrivals.share())
+            limit_read(self._answer.connection and self._answer.connection.transport, self._arrivals.piece())
             piece = await self._answer.content.readany()
             if not piece:
                 if self._inflater is not None:

@@ -130,8 +130,7 @@ class HttpTransport:
         calls: list[Call] = []
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                async with self._connections.turnstile:  # a thousand workers that start together take turns
-                    pass
+                await self._connections.turnstile.turn()  # a thousand workers that start together take turns
                 return await exchange(request, calls)
         except TimeoutError as error:
             raise self._timed_out(calls) from error

@@ -32,7 +32,7 @@ def node(value: Any, *path: str | int) -> Any:
     A key may be written in camelCase or snake_case: relays send both.
     """
     for step in path:
-        if isinstance(step, str) and isinstance(value, Mapping):
+        if isinstance(step, str) and isinstance(value, dict):
             found = value.get(step)
             value = value.get(_snake(step)) if found is None else found
         elif isinstance(step, int) and isinstance(value, list) and -len(value) <= step < len(value):

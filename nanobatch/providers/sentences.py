@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Any
 
@@ -38,7 +39,14 @@ def clean(text: str) -> str:
 
 def short_name(value: Any) -> str:
     """Return what a vendor calls something (a reason, a model), or nothing where that is no text."""
-    return clean(value)[:LONGEST_NAME] if isinstance(value, str) else ""
+    if not isinstance(value, str):
+        return ""
+    return _clean_name(value) if len(value) <= LONGEST_NAME else clean(value)[:LONGEST_NAME]
+
+
+@functools.lru_cache(256)  # every answer holds the same few names
+def _clean_name(name: str) -> str:
+    return clean(name)[:LONGEST_NAME]
 
 
 def said(sentence: str) -> str:

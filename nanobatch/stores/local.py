@@ -31,8 +31,8 @@ class LocalStore:
         self._replaced = root / STATE_FOLDER / "replaced"
         self._session = secrets.token_hex(4)
         self._count = itertools.count()
-        self._folders: set[Path] = set()  # made or changed since the last sync
-        self._made: set[Path] = set()
+        self._folders: set[str] = set()  # made or changed since the last sync
+        self._made: set[str] = set()
         try:
             self._parts.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -59,17 +59,17 @@ class LocalStore:
 
     def adopt(self, part: Path, key: str) -> None:
         """Rename a part into place."""
-        target = self.root / key
-        folder = target.parent
+        target = self._prefix + key
+        folder = target.rpartition("/")[0]
         try:
             if folder not in self._made:
-                folder.mkdir(parents=True, exist_ok=True)
+                Path(folder).mkdir(parents=True, exist_ok=True)
                 self._made.add(folder)
             if os.path.lexists(target):
                 self.set_aside(key)
             os.replace(part, target)  # noqa: PTH105 - the path object's way costs as much again
         except OSError as error:
-            raise as_store_error(error, target) from error
+            raise as_store_error(error, Path(target)) from error
         self._folders.add(folder)
 
     def set_aside(self, key: str) -> str:
@@ -122,7 +122,7 @@ class LocalStore:
                 finally:
                     os.close(fd)
             except OSError as error:
-                raise as_store_error(error, folder) from error
+                raise as_store_error(error, Path(folder)) from error
 
     def clean_parts(self, *, keep: Container[str] = frozenset()) -> None:
         """Remove what earlier processes left half-written, except the named parts."""

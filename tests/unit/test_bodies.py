@@ -10,7 +10,10 @@ from collections.abc import Callable
 import pytest
 
 from nanobatch.bodies import (
+    LARGEST_PIECE_BYTES,
     LARGEST_READ_BYTES,
+    READERS_PER_TURN,
+    READS_TOGETHER_BYTES,
     SMALLEST_READ_BYTES,
     Announced,
     Arrivals,
@@ -114,12 +117,69 @@ def test_the_headers_choose_the_framing() -> None:
 
 
 def test_bodies_share_what_is_read_in_one_turn() -> None:
-    """One body reads in large pieces; thousands that arrive together read in small ones."""
+    """One body reads in large pieces; thousands that arrive together read in small ones, and hold little memory."""
     arrivals = Arrivals()
-    sizes = []
-    for arrivals.bodies in (0, 1, 50, 100, 1000, 10_000):
-        sizes.append(arrivals.share())
-    assert sizes == [LARGEST_READ_BYTES] * 3 + [8 * 2**20 // 100, SMALLEST_READ_BYTES, SMALLEST_READ_BYTES]
+    shares, pieces = [], []
+    for arrivals.bodies in (0, 1, 32, 64, 1024, 10_000):
+        shares.append(arrivals.share())
+        pieces.append(arrivals.piece())
+    assert shares == [LARGEST_READ_BYTES] * 3 + [READS_TOGETHER_BYTES // 64, 32 * 1024, SMALLEST_READ_BYTES]
+    assert pieces == [LARGEST_PIECE_BYTES] * 4 + [32 * 1024, SMALLEST_READ_BYTES]
+
+
+class Line(asyncio.Transport):
+    """A connection that notes whether it is read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_read = True
+
+    def pause_reading(self) -> None:
+        self.is_read = False
+
+    def resume_reading(self) -> None:
+        self.is_read = True
+
+
+def long_bodies(arrivals: Arrivals, lines: list[Line]) -> list[Body]:
+    """Let a long body begin on each of the connections."""
+    arrivals.bodies = len(lines)
+    length = 10 * LARGEST_READ_BYTES
+    return [Body(Owner(), Announced(length), Taker(), arrivals=arrivals, transport=line) for line in lines]
+
+
+async def test_who_has_read_much_rests_until_its_turn() -> None:
+    """Of many bodies with more waiting a few read on in each turn of the loop, in their order; none is forgotten."""
+    arrivals, lines = Arrivals(), [Line() for _ in range(3 * READERS_PER_TURN)]
+    for body in long_bodies(arrivals, lines):
+        body.get_buffer(-1)
+        body.buffer_updated(LARGEST_READ_BYTES // 2)
+    for turns in range(4):
+        reading = min(turns * READERS_PER_TURN, len(lines))
+        assert [line.is_read for line in lines] == [True] * reading + [False] * (len(lines) - reading)
+        await asyncio.sleep(0)
+
+
+async def test_those_who_rest_leave_their_share_to_the_others() -> None:
+    """In a burst few read at a time, so each may read much: a read has its price, whatever it brings."""
+    arrivals, lines = Arrivals(), [Line() for _ in range(500)]
+    bodies = long_bodies(arrivals, lines)
+    for body in bodies:
+        body.buffer_updated(len(body.get_buffer(-1)))
+    together = sum(len(bytes(body.get_buffer(-1))) for body in bodies)
+    assert together <= READS_TOGETHER_BYTES  # nobody's share grows within the turn
+    await asyncio.sleep(0)
+    assert arrivals.share() == LARGEST_READ_BYTES
+
+
+@pytest.mark.parametrize(("others", "count"), [(READERS_PER_TURN - 1, 2**18), (READERS_PER_TURN, 1000)])
+async def test_who_disturbs_nobody_reads_on(others: int, count: int) -> None:
+    """Where few bodies arrive, or one has read little and so has nothing waiting, its connection stays read."""
+    arrivals, lines = Arrivals(), [Line() for _ in range(others + 1)]
+    body = long_bodies(arrivals, lines)[0]
+    body.get_buffer(-1)
+    body.buffer_updated(count)
+    assert lines[0].is_read
 
 
 async def test_the_turnstile_lets_a_few_through_per_turn() -> None:
@@ -127,8 +187,8 @@ async def test_the_turnstile_lets_a_few_through_per_turn() -> None:
     turnstile, turn, passed = Turnstile(3), 0, list[tuple[int, int]]()
 
     async def worker(number: int) -> None:
-        async with turnstile:
-            passed.append((turn, number))
+        await turnstile.turn()
+        passed.append((turn, number))
 
     tasks = [asyncio.ensure_future(worker(number)) for number in range(10)]
     while len(passed) < 10:
@@ -139,13 +199,17 @@ async def test_the_turnstile_lets_a_few_through_per_turn() -> None:
     assert all(sum(when == at for when, _ in passed) <= 3 for at in range(turn + 1))
 
 
-async def test_a_permit_survives_an_error() -> None:
-    """A piece that fails gives its permit back."""
+async def test_who_is_cancelled_in_the_line_takes_nobodys_turn() -> None:
+    """A cancelled waiter is passed over; the next one goes in the same turn."""
     turnstile = Turnstile(1)
-    for _ in range(3):
-        with pytest.raises(ValueError, match="broken"):
-            async with turnstile:
-                raise ValueError("broken")
+    _, second, third = (asyncio.ensure_future(turnstile.turn()) for _ in range(3))
+    await asyncio.sleep(0)
+    assert turnstile.is_crowded
+    second.cancel()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert second.cancelled()
+    assert third.done()
 
 
 class Owner(asyncio.Protocol):
@@ -174,7 +238,7 @@ def arrive(body: Body, arrivals: Arrivals, data: bytes) -> None:
 async def test_a_body_is_consumed_as_it_arrives() -> None:
     """Every piece is taken at once, from one buffer, and the end is known without another read."""
     arrivals, taker = Arrivals(), Taker()
-    body = Body(Owner(), Announced(6), taker, arrivals)
+    body = Body(Owner(), Announced(6), taker, arrivals=arrivals, transport=None)
     arrive(body, arrivals, b"abc")
     assert (bytes(taker.taken), body.is_done) == (b"abc", False)
     arrive(body, arrivals, b"def")
@@ -187,7 +251,7 @@ async def test_a_body_is_consumed_as_it_arrives() -> None:
 async def test_bytes_behind_a_body_make_the_connection_useless(late: bool) -> None:
     """A connection whose server says more than it announced may not serve another request."""
     arrivals, taker = Arrivals(), Taker()
-    body = Body(Owner(), Announced(3), taker, arrivals)
+    body = Body(Owner(), Announced(3), taker, arrivals=arrivals, transport=None)
     if late:
         arrive(body, arrivals, b"abc")
         arrive(body, arrivals, b"d")
@@ -201,7 +265,7 @@ async def test_bytes_behind_a_body_make_the_connection_useless(late: bool) -> No
 async def test_a_consumer_may_have_enough() -> None:
     """When the consumer wants no more, the body ends, and the connection is not clean."""
     arrivals, taker = Arrivals(), Taker(most=4)
-    body = Body(Owner(), Announced(100), taker, arrivals)
+    body = Body(Owner(), Announced(100), taker, arrivals=arrivals, transport=None)
     arrive(body, arrivals, b"abcdef")
     assert await body is False
     assert not body.is_clean
@@ -214,7 +278,7 @@ async def test_a_consumer_that_fails_ends_the_body() -> None:
         raise DecodeError("too large")
 
     arrivals = Arrivals()
-    body = Body(Owner(), Announced(100), fail, arrivals)
+    body = Body(Owner(), Announced(100), fail, arrivals=arrivals, transport=None)
     arrive(body, arrivals, b"a")
     arrive(body, arrivals, b"b")
     with pytest.raises(DecodeError, match="too large"):
@@ -235,7 +299,7 @@ async def test_a_lost_connection(
 ) -> None:
     """The end of the connection ends a body of unknown length and breaks every other; its owner learns of it."""
     arrivals, owner = Arrivals(), Owner()
-    body = Body(owner, framing(), Taker(), arrivals)
+    body = Body(owner, framing(), Taker(), arrivals=arrivals, transport=None)
     arrive(body, arrivals, b"2\r\n")
     body.pause_writing()
     body.resume_writing()
