@@ -19,6 +19,7 @@ from typing import Any
 from nanobatch.attempts import Tally
 from nanobatch.batch_assembly import Batching, begin, check_none_is_open
 from nanobatch.budget import Budget
+from nanobatch.caching import open_caching
 from nanobatch.clock import Clock, iso
 from nanobatch.connections import Connections
 from nanobatch.engines.batch_office import ORDERED
@@ -155,9 +156,15 @@ class _Run:
         if self._part:
             self._resumed = sum(key in folder.done for key in prepared.planner.fingerprints())
         self._tasks = folder.past.tasks
+        request = prepared.request
+        self._cache = open_caching(
+            self._settings, folder, means.clock, self._observe, fresh=request.fresh, retry_failed=request.retry_failed
+        )
 
     def _observe(self, event: Event) -> None:
         self._totals(event)
+        if self._cache is not None:
+            self._cache.note(event)
         self._observe_others(event)
 
     async def go(self, hooks: Hooks | None) -> Mapping[str, Any]:
@@ -189,6 +196,8 @@ class _Run:
                     lanes += [self._lane(seller, connections, credential, share_of) for seller in sellers]
                     await self._generate(lanes)
         finally:
+            if self._cache is not None:
+                await self._cache.close()
             await self._settle(hooks)
             summary = self._finish(lanes)
         await self._folder.store.put(RUN_FILE, _pretty(summary))
@@ -273,10 +282,13 @@ class _Run:
             grace_seconds=settings.run.grace_seconds,
             sync=folder.sync,
             tick=self._tick,
+            sieve=self._cache,
         )
         await engine.run(job for job in self._prepared.planner.jobs() if folder.wants(job))
 
     async def _through_batches(self, batching: Batching, budget: Budget, lanes: Sequence[Lane]) -> None:
+        if self._cache is not None and batching.mode.orders:
+            await self._cache.sweep(job for job in batching.plan.jobs() if self._folder.wants(job))
         try:
             await batching.go(
                 self._pipeline(budget, lanes, retries=0),

@@ -110,6 +110,13 @@ class LedgerError(NanobatchError):
     exit_code = 5
 
 
+class CacheError(NanobatchError):
+    """The cache of images cannot be read or written now; a run goes on without it."""
+
+    code = "cache"
+    exit_code = 5
+
+
 class NoProvider(NanobatchError):
     """No provider has a key, or none accepted the account."""
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Protocol
 
 from nanobatch.clock import Clock
 from nanobatch.errors import StoreError
@@ -15,8 +17,25 @@ from nanobatch.pipeline import Pipeline
 from nanobatch.stopping import Stop, Stopped, StopReason
 
 FEED_AT_ONCE = 256  # rows read before the loop gets a turn
+SIFT_AT_ONCE = 2048  # jobs that are looked up together
 SYNC_EVERY_SECONDS = 1.0
 MOST_ASIDE = 10_000  # jobs, of about 2 kB each
+
+
+class Sieve(Protocol):
+    """Knows jobs that need not be sent."""
+
+    async def sift(self, jobs: Sequence[Job]) -> tuple[list[Job], Any]:
+        """Part the jobs that must be sent from those that `deliver` can take to their records."""
+        ...
+
+    async def deliver(self, hits: Any) -> list[Job]:
+        """Take some of them to their records; return the jobs that must be sent after all.
+
+        Raises:
+            StoreError: An image or a record could not be written.
+        """
+        ...
 
 
 @dataclass(slots=True)
@@ -36,6 +55,7 @@ class LocalEngine:
     grace_seconds: float
     sync: Callable[[], None]  # flushes journals to the disk; called in a thread about every second
     tick: Callable[[], None]  # lets observers act on time, about every second
+    sieve: Sieve | None = None
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _aside: dict[str | None, deque[Job]] = field(default_factory=dict)  # jobs of crowded lanes, by the provider named
 
@@ -57,14 +77,40 @@ class LocalEngine:
             keeper.cancel()
 
     async def _feed(self, jobs: Iterable[Job], queue: asyncio.Queue[Job | None]) -> None:
-        for number, job in enumerate(jobs):
-            await queue.put(job)
-            if number % FEED_AT_ONCE == 0:
-                await asyncio.sleep(0)
-            if self.stop.reason is not None:
-                break
+        source = iter(jobs)
+        while self.stop.reason is None and (some := await self._some(source)):
+            if self.sieve is None:
+                await self._put(some, queue)
+                continue
+            misses, hits = await self.sieve.sift(some)
+            async with asyncio.TaskGroup() as group:  # hits need not wait until the queue has room for misses
+                delivery = group.create_task(self._deliver(self.sieve, hits))
+                await self._put(misses, queue)
+            await self._put(delivery.result(), queue)
         for _ in range(self.workers):
             await queue.put(None)
+
+    async def _some(self, source: Iterator[Job]) -> list[Job]:
+        """Read the next jobs, giving the loop a turn now and then."""
+        found: list[Job] = []
+        wanted = FEED_AT_ONCE if self.sieve is None else SIFT_AT_ONCE
+        while len(found) < wanted and (more := list(islice(source, FEED_AT_ONCE))):
+            found += more
+            await asyncio.sleep(0)
+        return found
+
+    async def _put(self, jobs: Sequence[Job], queue: asyncio.Queue[Job | None]) -> None:
+        for job in jobs:
+            if self.stop.reason is not None:
+                return
+            await queue.put(job)
+
+    async def _deliver(self, sieve: Sieve, hits: Any) -> list[Job]:
+        try:
+            return await sieve.deliver(hits)
+        except StoreError as error:
+            self.stop.ask(StopReason("store", error.message, error.exit_code))
+            return []
 
     async def _work(self, queue: asyncio.Queue[Job | None]) -> None:
         while (job := await self._next(queue)) is not None:
