@@ -77,33 +77,29 @@ class LocalEngine:
             keeper.cancel()
 
     async def _feed(self, jobs: Iterable[Job], queue: asyncio.Queue[Job | None]) -> None:
-        source = iter(jobs)
-        while self.stop.reason is None and (some := await self._some(source)):
-            if self.sieve is None:
-                await self._put(some, queue)
-                continue
-            misses, hits = await self.sieve.sift(some)
-            async with asyncio.TaskGroup() as group:  # hits need not wait until the queue has room for misses
-                delivery = group.create_task(self._deliver(self.sieve, hits))
-                await self._put(misses, queue)
-            await self._put(delivery.result(), queue)
+        if self.sieve is None:
+            await self._put(jobs, queue)
+        else:
+            await self._put_sifted(iter(jobs), queue, self.sieve)
         for _ in range(self.workers):
             await queue.put(None)
 
-    async def _some(self, source: Iterator[Job]) -> list[Job]:
-        """Read the next jobs, giving the loop a turn now and then."""
-        found: list[Job] = []
-        wanted = FEED_AT_ONCE if self.sieve is None else SIFT_AT_ONCE
-        while len(found) < wanted and (more := list(islice(source, FEED_AT_ONCE))):
-            found += more
-            await asyncio.sleep(0)
-        return found
+    async def _put_sifted(self, jobs: Iterator[Job], queue: asyncio.Queue[Job | None], sieve: Sieve) -> None:
+        """Put what must be sent in line, some thousand jobs after the other."""
+        while self.stop.reason is None and (some := await _some(jobs)):
+            misses, hits = await sieve.sift(some)
+            async with asyncio.TaskGroup() as group:  # hits need not wait until the queue has room for misses
+                delivery = group.create_task(self._deliver(sieve, hits))
+                await self._put(misses, queue)
+            await self._put(delivery.result(), queue)
 
-    async def _put(self, jobs: Sequence[Job], queue: asyncio.Queue[Job | None]) -> None:
-        for job in jobs:
+    async def _put(self, jobs: Iterable[Job], queue: asyncio.Queue[Job | None]) -> None:
+        for number, job in enumerate(jobs):
+            await queue.put(job)
+            if number % FEED_AT_ONCE == 0:
+                await asyncio.sleep(0)
             if self.stop.reason is not None:
                 return
-            await queue.put(job)
 
     async def _deliver(self, sieve: Sieve, hits: Any) -> list[Job]:
         try:
@@ -174,3 +170,12 @@ class LocalEngine:
             except StoreError as error:
                 self.stop.ask(StopReason("store", error.message, error.exit_code))
                 return
+
+
+async def _some(jobs: Iterator[Job]) -> list[Job]:
+    """Read the next jobs, giving the loop a turn now and then."""
+    found: list[Job] = []
+    while len(found) < SIFT_AT_ONCE and (more := list(islice(jobs, FEED_AT_ONCE))):
+        found += more
+        await asyncio.sleep(0)
+    return found
