@@ -6,6 +6,7 @@
     │   └── InputError                   2    -          run does not start
     ├── StoreError                       5    -          run stops, nothing is lost
     ├── LedgerError                      5    -          none: the run keeps the limits for itself alone, with a warning
+    ├── CacheError                       5    -          none: the run buys what it cannot find, with a warning
     ├── NoProvider                       3    -          no key, or no account left that works
     ├── LimitReached                     4    -          budget or deadline of the user
     ├── NotSent                          5    -          the run ended before it came to this job
