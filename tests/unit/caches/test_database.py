@@ -64,9 +64,14 @@ def test_what_cannot_be_used_is_said_in_a_sentence(tmp_path: Path, damage: bytes
 
     with pytest.raises(CacheError, match=FILE):
         use()
-    with pytest.raises(CacheError, match="cannot be read"), peeking(tmp_path) as connection:
-        assert connection is not None
-        connection.execute(COUNT)
+
+    def peek() -> None:
+        with peeking(tmp_path) as connection:
+            assert connection is not None
+            connection.execute(COUNT)
+
+    with pytest.raises(CacheError, match="cannot be read"):
+        peek()
 
 
 def test_peeking_leaves_no_trace(tmp_path: Path) -> None:
