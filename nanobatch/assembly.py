@@ -19,9 +19,10 @@ from typing import Any
 from nanobatch.attempts import Tally
 from nanobatch.batch_assembly import Batching, begin, check_none_is_open
 from nanobatch.budget import Budget
-from nanobatch.caching import open_caching
+from nanobatch.cache_assembly import check_caching, open_caching
 from nanobatch.clock import Clock, iso
 from nanobatch.connections import Connections
+from nanobatch.duplicates import copy_duplicates
 from nanobatch.engines.batch_office import ORDERED
 from nanobatch.engines.local import LocalEngine
 from nanobatch.errors import NotSent, StoreError
@@ -80,6 +81,7 @@ async def run(
     """
     request, root = prepared.request, prepared.root
     check_usage(prepared.settings)
+    check_caching(prepared.settings)
     with locked(root, clock):
         batching = None
         if request.batch is None:
@@ -155,16 +157,14 @@ class _Run:
         self._resumed = len(folder.done)
         if self._part:
             self._resumed = sum(key in folder.done for key in prepared.planner.fingerprints())
-        self._tasks = folder.past.tasks
-        request = prepared.request
+        self._tasks, self._copies_ordered = folder.past.tasks, 0
         self._cache = open_caching(
-            self._settings, folder, means.clock, self._observe, fresh=request.fresh, retry_failed=request.retry_failed
+            self._settings, prepared.request, folder=folder, clock=means.clock, observe=self._observe, stop=means.stop
         )
 
     def _observe(self, event: Event) -> None:
         self._totals(event)
-        if self._cache is not None:
-            self._cache.note(event)
+        self._cache.note(event)
         self._observe_others(event)
 
     async def go(self, hooks: Hooks | None) -> Mapping[str, Any]:
@@ -196,8 +196,7 @@ class _Run:
                     lanes += [self._lane(seller, connections, credential, share_of) for seller in sellers]
                     await self._generate(lanes)
         finally:
-            if self._cache is not None:
-                await self._cache.close()
+            await self._cache.close()
             await self._settle(hooks)
             summary = self._finish(lanes)
         await self._folder.store.put(RUN_FILE, _pretty(summary))
@@ -266,6 +265,8 @@ class _Run:
                 for lane in lanes:
                     await stack.enter_async_context(lane.gate.at_work())
                 await self._generate_within(budget, lanes)
+        if self._prepared.request.dedupe or self._batching is not None:
+            await copy_duplicates(self._prepared.planner.jobs(), self._folder, self._cache)
 
     async def _generate_within(self, budget: Budget, lanes: Sequence[Lane]) -> None:
         if self._batching is not None:
@@ -284,11 +285,11 @@ class _Run:
             tick=self._tick,
             sieve=self._cache,
         )
-        await engine.run(job for job in self._prepared.planner.jobs() if folder.wants(job))
+        await engine.run(folder.left(self._prepared.planner.jobs()))
 
     async def _through_batches(self, batching: Batching, budget: Budget, lanes: Sequence[Lane]) -> None:
-        if self._cache is not None and batching.mode.orders:
-            await self._cache.sweep(job for job in batching.plan.jobs() if self._folder.wants(job))
+        if batching.mode.orders:
+            await self._cache.sweep(self._folder.left(batching.plan.jobs()))
         try:
             await batching.go(
                 self._pipeline(budget, lanes, retries=0),
@@ -369,7 +370,7 @@ class _Run:
         )
         if self._batching is not None and self._stop.reason is None and summary["exit_code"] == NotSent.exit_code:
             unfinished = final.statuses["unfinished"]
-            if self._batching.is_all_ordered(unfinished=unfinished, ordered=len(self._tasks)):
+            if self._batching.is_all_ordered(unfinished=unfinished, ordered=len(self._tasks) + self._copies_ordered):
                 summary = {**summary, "exit_code": 0, "resume_after": None}
         return summary
 
@@ -385,12 +386,12 @@ class _Run:
         reason = self._stop.reason
         why = NotSent(f"not sent: {reason.message}" if reason is not None else "not sent")
         tally = self._folder.past.tallies.get(job.id)
-        task = self._tasks.get(job.id)
+        task = self._tasks.get(job.twin or job.id)
         if task is not None and self._batching is not None:
             why = NotSent(ORDERED)
-        return record_without_image(
-            job, tally or Tally(), why, finished_at=None, open_usd=task.worst_usd if task else 0.0
-        )
+            self._copies_ordered += job.twin is not None
+        open_usd = task.worst_usd if task and job.twin is None else 0.0
+        return record_without_image(job, tally or Tally(), why, finished_at=None, open_usd=open_usd)
 
     def _resume_after(self, lanes: Sequence[Lane]) -> float | None:
         """Return when running again helps: the first moment at which a lane takes work again."""

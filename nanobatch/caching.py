@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,17 +21,16 @@ from urllib.parse import urlsplit
 
 from nanobatch.attempts import Landed, Tally
 from nanobatch.caches.base import Cache, Entry, SecondLookup, entry_of, with_place
-from nanobatch.caches.database import default_folder
 from nanobatch.caches.delivery import fetch
-from nanobatch.caches.embedded import EmbeddedCache
 from nanobatch.clock import Clock, iso
-from nanobatch.errors import CacheError, Refused
+from nanobatch.errors import CacheError, Refused, StoreError
 from nanobatch.events import Event, JobFinished, Observer, Warned
 from nanobatch.folder import Folder
 from nanobatch.manifest import fingerprint
 from nanobatch.model import Job, Record, Status
 from nanobatch.records import record_of, record_without_image
-from nanobatch.settings import CacheSettings, ProviderSettings, Settings
+from nanobatch.settings import ProviderSettings, Settings
+from nanobatch.stopping import Stop, StopReason
 
 T = TypeVar("T")
 CHUNK = 2000  # jobs that are looked up at once
@@ -40,7 +38,6 @@ COPIES_AT_ONCE = 32  # images that are brought before they are recorded
 THREADS = 4
 REST_SECONDS = 30.0  # after a failure; doubles up to ten minutes
 MOST_REST_SECONDS = 600.0
-GIGABYTE = 10**9
 _HERE = frozenset({"localhost", "::1"})
 
 
@@ -99,9 +96,11 @@ class Caching:
     folder: Folder
     clock: Clock
     observe: Observer
+    stop: Stop
     second: SecondLookup | None = None
     hard_links: bool = False
-    with_refusals: bool = True  # are stored
+    remembers: bool = True
+    with_refusals: bool = True  # are remembered, too
     _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="cache"))
     _copiers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(THREADS, "cache-copies"))
     _new: deque[Record] = field(default_factory=deque)  # recorded, not yet in the cache
@@ -123,45 +122,60 @@ class Caching:
     async def deliver(self, hits: Sequence[Hit]) -> list[Job]:
         """Take hits to their records; return the jobs whose images turned out to be gone or changed.
 
-        Raises:
-            StoreError: An image or a record could not be written.
+        A folder that cannot be written stops the run.
         """
         missed: list[Job] = []
-        for start in range(0, len(hits), COPIES_AT_ONCE):
-            some = hits[start : start + COPIES_AT_ONCE]
-            loop = asyncio.get_running_loop()
-            parts = await asyncio.gather(*(loop.run_in_executor(self._copiers, self._bring, hit) for hit in some))
-            used: list[Entry] = []
-            for hit, part in zip(some, parts, strict=True):
-                if part is None and hit.entry.has_image:
-                    missed.append(hit.job)
-                else:
-                    used.append(self._land(hit, part))
-            gone = [hit.entry for hit, part in zip(some, parts, strict=True) if part is None and hit.entry.has_image]
-            await self._in_thread(lambda used=used, gone=gone: self._settle(used, gone), None)  # type: ignore[misc]
+        try:
+            for start in range(0, len(hits), COPIES_AT_ONCE):
+                if self.stop.reason is not None:
+                    break
+                missed += await self._deliver(hits[start : start + COPIES_AT_ONCE])
+        except StoreError as error:
+            self.stop.ask(StopReason("store", error.message, error.exit_code))
         return missed
 
-    async def sweep(self, jobs: Iterable[Job]) -> None:
-        """Take all jobs that earlier runs have met to their records, for an engine that plans before it works.
+    async def _deliver(self, hits: Sequence[Hit]) -> list[Job]:
+        """Deliver a few hits at once.
 
         Raises:
             StoreError: An image or a record could not be written.
         """
+        loop = asyncio.get_running_loop()
+        parts = await asyncio.gather(*(loop.run_in_executor(self._copiers, self._bring, hit) for hit in hits))
+        brought = list(zip(hits, parts, strict=True))
+        gone = [hit for hit, part in brought if part is None and hit.entry.has_image]
+        used = [self._land(hit, part) for hit, part in brought if part is not None or not hit.entry.has_image]
+        await self._in_thread(lambda: self._settle(used, [hit.entry for hit in gone]), None)
+        return [hit.job for hit in gone]
+
+    async def sweep(self, jobs: Iterable[Job]) -> None:
+        """Take all jobs that earlier runs have met to their records, for an engine that plans before it works."""
         source = iter(jobs)
-        while some := list(islice(source, CHUNK)):
+        while self.stop.reason is None and (some := list(islice(source, CHUNK))):
             _, hits = await self.sift(some)
             missed = {job.id for job in await self.deliver(hits)}
-            self.folder.done.update(fingerprint(hit.job.id) for hit in hits if hit.job.id not in missed)
+            if self.stop.reason is None:
+                self.folder.done.update(fingerprint(hit.job.id) for hit in hits if hit.job.id not in missed)
 
     def note(self, event: Event) -> None:
         """Remember what was drawn or refused just now; it is recorded already."""
         match event:
-            case JobFinished(record=record, from_cache=False):
+            case JobFinished(record=record, from_cache=False) if self.remembers:
                 if record.status is Status.OK or (record.status is Status.REFUSED and self.with_refusals):
                     self._new.append(record)
                     asyncio.get_running_loop().run_in_executor(self._thread, self._write)
             case _:
                 pass
+
+    def repeat(self, job: Job, record: Record) -> None:
+        """Record and report that a job has ended as an equal one has, without an image."""
+        again = replace(
+            record, job=job.id, id=job.prompt.id, variant=job.variant, index=job.prompt.index,
+            columns=dict(job.prompt.columns), attempts=0, cost_usd=0.0, cost_basis="none", maybe_cost_usd=0.0,
+            warnings=(f"as {record.id}",), started_at=None, latency_seconds=None,
+        )  # fmt: skip
+        self.folder.manifest.append(again)
+        self.observe(JobFinished(again, from_cache=True))
 
     async def close(self) -> None:
         """Wait until all that is new is in the cache, and let go of it."""
@@ -197,10 +211,20 @@ class Caching:
             return None
         store = self.folder.store
         part = store.new_part()
-        if not fetch(hit.entry, part, image=self.cache.image, hard_links=self.hard_links):
+        if not fetch(hit.entry, part, image=self._image, hard_links=self.hard_links):
             return None
         store.flush(part)
         return part
+
+    def _image(self, entry: Entry) -> bytes | None:
+        """Ask the cache for the bytes themselves; in a thread."""
+        if self._is_resting():
+            return None
+        try:
+            return self.cache.image(entry)
+        except CacheError as error:
+            self._fail(error)
+            return None
 
     def _land(self, hit: Hit, part: Path | None) -> Entry:
         """Store, record, report; return what the cache should know now."""
@@ -290,33 +314,6 @@ class Caching:
         if self._trouble is not None and not self._is_told:
             self._is_told = True
             self.observe(Warned(f"{self._trouble.message}; the run goes on without it"))
-
-
-def open_caching(
-    settings: Settings, folder: Folder, clock: Clock, observe: Observer, *, fresh: bool, retry_failed: bool
-) -> Caching | None:
-    """Set up the cache of a run; None where it is switched off. Nothing is opened yet."""
-    if not settings.cache.enabled:
-        return None
-    return Caching(
-        cache=_cache_of(settings.cache),
-        asking=asking_of(settings, fresh=fresh, retry_failed=retry_failed),
-        folder=folder,
-        clock=clock,
-        observe=observe,
-        hard_links=settings.cache.hard_links,
-        with_refusals=settings.cache.refusals,
-    )
-
-
-def user_folder() -> Path:
-    """Return where the cache of this user lives."""
-    return default_folder(os.environ, Path.home())
-
-
-def _cache_of(settings: CacheSettings) -> Cache:
-    keep = int(settings.max_gb * GIGABYTE) if settings.keep_images else 0
-    return EmbeddedCache(user_folder(), ttl_seconds=settings.ttl_seconds, keep_bytes=keep)
 
 
 def _record(hit: Hit, file: str, tally: Tally, *, finished_at: str) -> Record:

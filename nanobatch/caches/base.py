@@ -139,14 +139,19 @@ def entry_of(record: Record, root: Path, *, made_at: float, is_local: bool, host
         asked: For a refusal, all providers that were asked.
     """
     common: dict[str, Any] = {
-        "job": record.job, "made_at": made_at, "status": str(record.status), "provider": record.provider or "",
+        "job": record.job, "made_at": made_at, "provider": record.provider or "",
         "cost_usd": record.cost_usd, "is_local": is_local, "host": host,
     }  # fmt: skip
     if not record.has_image:
         error = record.error
         assert error is not None
         return Entry(
-            **common, asked=tuple(asked), code=error.code, message=error.message, http_status=error.http_status
+            **common,
+            status=str(record.status),
+            asked=tuple(asked),
+            code=error.code,
+            message=error.message,
+            http_status=error.http_status,
         )
     file = record.file or ""
     return Entry(

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 from nanobatch.caches.base import Entry
-from nanobatch.errors import CacheError
 from nanobatch.journal import as_store_error
 from nanobatch.stores.local import size_of
 
@@ -44,14 +43,15 @@ def fetch(entry: Entry, part: Path, *, image: Callable[[Entry], bytes | None], h
             if size_of(place) == entry.bytes and _brought(place, part, hard_links=hard_links) == entry.sha256:
                 return True
             part.unlink(missing_ok=True)
-        data = _carried(entry, image)
-        if data is not None:
-            part.write_bytes(data)
+        data = image(entry)
+        if data is None or hashlib.sha256(data).hexdigest() != entry.sha256:
+            return False
+        part.write_bytes(data)
     except OSError as error:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
         raise as_store_error(error, part) from error
-    return data is not None
+    return True
 
 
 def is_there(entry: Entry) -> bool:
@@ -89,14 +89,6 @@ def _brought(place: Path, part: Path, *, hard_links: bool) -> str | None:
         return bring(place, part)
     except Unreadable:
         return None
-
-
-def _carried(entry: Entry, image: Callable[[Entry], bytes | None]) -> bytes | None:
-    try:
-        data = image(entry)
-    except CacheError:
-        return None
-    return data if data is not None and hashlib.sha256(data).hexdigest() == entry.sha256 else None
 
 
 def _linked(place: Path, part: Path) -> str | None:

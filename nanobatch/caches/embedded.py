@@ -139,6 +139,7 @@ def peek(folder: Path, jobs: Sequence[str], *, now: float, ttl_seconds: float) -
     with peeking(folder) as connection:
         if connection is None:
             return {}
+        connection.execute("SELECT 1 FROM entries LIMIT 1")  # says so where it is none of ours, whatever is asked
         found = list(_found(connection, jobs, now=now, ttl=ttl_seconds))
     copies = KeptImages(folder / COPIES)
     return {

@@ -132,6 +132,10 @@ def run(  # noqa: PLR0913 - one parameter per option
             "--cache/--no-cache", help="Use images of earlier runs, and remember new ones.", rich_help_panel=RUN
         ),
     ] = None,
+    dedupe: Annotated[
+        bool,
+        typer.Option("--dedupe", help="Equal rows share their images, instead of variants.", rich_help_panel=RUN),
+    ] = False,
     batch: Annotated[
         bool,
         typer.Option("--batch", help="Order in batches, at half the price and within a day.", rich_help_panel=RUN),
@@ -229,6 +233,7 @@ def run(  # noqa: PLR0913 - one parameter per option
         skip_invalid=skip_invalid,
         retry_failed=retry_failed,
         fresh=fresh,
+        dedupe=dedupe,
         command=tuple(sys.argv[1:]),
         batch="run" if batch else None,
         spill=spill is not None,

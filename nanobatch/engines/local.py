@@ -30,11 +30,7 @@ class Sieve(Protocol):
         ...
 
     async def deliver(self, hits: Any) -> list[Job]:
-        """Take some of them to their records; return the jobs that must be sent after all.
-
-        Raises:
-            StoreError: An image or a record could not be written.
-        """
+        """Take some of them to their records; return the jobs that must be sent after all."""
         ...
 
 
@@ -89,7 +85,7 @@ class LocalEngine:
         while self.stop.reason is None and (some := await _some(jobs)):
             misses, hits = await sieve.sift(some)
             async with asyncio.TaskGroup() as group:  # hits need not wait until the queue has room for misses
-                delivery = group.create_task(self._deliver(sieve, hits))
+                delivery = group.create_task(sieve.deliver(hits))
                 await self._put(misses, queue)
             await self._put(delivery.result(), queue)
 
@@ -100,13 +96,6 @@ class LocalEngine:
                 await asyncio.sleep(0)
             if self.stop.reason is not None:
                 return
-
-    async def _deliver(self, sieve: Sieve, hits: Any) -> list[Job]:
-        try:
-            return await sieve.deliver(hits)
-        except StoreError as error:
-            self.stop.ask(StopReason("store", error.message, error.exit_code))
-            return []
 
     async def _work(self, queue: asyncio.Queue[Job | None]) -> None:
         while (job := await self._next(queue)) is not None:

@@ -16,10 +16,10 @@ from nanobatch.attempts import OpenTask, Tally
 from nanobatch.caches.base import Entry, Match
 from nanobatch.caches.database import FILE
 from nanobatch.caches.embedded import EmbeddedCache
-from nanobatch.caching import Asking, Caching, asking_of, open_caching, user_folder
+from nanobatch.caching import Asking, Caching, asking_of
 from nanobatch.clock import SystemClock
 from nanobatch.engines.local import LocalEngine
-from nanobatch.errors import CacheError, StoreError
+from nanobatch.errors import CacheError
 from nanobatch.events import JobFinished, Warned
 from nanobatch.manifest import fingerprint
 from nanobatch.model import Job, Record, Status
@@ -42,7 +42,7 @@ def embedded(tmp_path: Path, **more: Any) -> EmbeddedCache:
 
 
 def caching(one: Bench, cache: Any, *, asking: Asking = LOCAL, **more: Any) -> Caching:
-    found = Caching(cache, asking, one.folder, one.clock, one.seen, **more)
+    found = Caching(cache, asking, one.folder, one.clock, one.seen, one.stop, **more)
     remember = one.pipeline.observe
 
     def observe(event: Any) -> None:
@@ -329,34 +329,14 @@ async def test_a_damaged_database_costs_a_warning(tmp_path: Path) -> None:
     assert "not a database" in warning.message
 
 
-async def test_a_full_disk_stops_the_run_in_order(tmp_path: Path) -> None:
-    """An image that cannot be brought because the folder cannot be written is no miss."""
+async def test_a_folder_that_cannot_be_written_stops_the_run(tmp_path: Path) -> None:
+    """An image that cannot be brought because the folder takes nothing is no miss: nothing is bought for it."""
     await drawn(tmp_path)
     second = bench(tmp_path / "second")
-    its = caching(second, embedded(tmp_path))
-
-    async def deliver(_: Any) -> list[Job]:
-        raise StoreError("the disk is full")
-
-    engine = LocalEngine(
-        second.pipeline, second.clock, second.seen, second.stop, 2, 1.0, lambda: None, lambda: None,
-        sieve=_Instead(its, deliver),
-    )  # fmt: skip
-    await engine.run(second.jobs)
-    await its.close()
+    (second.root / ".nanobatch" / "parts").rmdir()
+    await run(second, caching(second, embedded(tmp_path)))
     assert second.stop.reason is not None
     assert (second.stop.reason.kind, second.requests("a")) == ("store", 0)
-
-
-@dataclass
-class _Instead:
-    """A cache of which one method is another."""
-
-    its: Caching
-    deliver: Any
-
-    async def sift(self, jobs: Sequence[Job]) -> tuple[list[Job], Any]:
-        return await self.its.sift(jobs)
 
 
 @dataclass
@@ -416,16 +396,6 @@ async def test_it_is_known_to_the_cache_only_after_the_record(tmp_path: Path) ->
 
     await run(one, caching(one, Watching(tmp_path / "cache", ttl_seconds=60)))
     assert seen == [[one.jobs[0].id]]
-
-
-def test_it_can_be_switched_off(tmp_path: Path) -> None:
-    """Then there is none, and nothing is made."""
-    one = bench(tmp_path)
-    off = whole(cache=CacheSettings(enabled=False))
-    assert open_caching(off, one.folder, one.clock, one.seen, fresh=False, retry_failed=False) is None
-    on = open_caching(whole(), one.folder, one.clock, one.seen, fresh=False, retry_failed=False)
-    assert on is not None
-    assert not user_folder().exists()
 
 
 def test_entries_survive_new_versions() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from nanobatch.caches.base import Entry
 from nanobatch.caches.delivery import Unreadable, bring, fetch, is_there
-from nanobatch.errors import CacheError, StoreError
+from nanobatch.errors import StoreError
 
 DATA = b"image" * 100_000
 
@@ -79,15 +79,6 @@ def test_bytes_that_are_carried_stand_in_for_places(tmp_path: Path) -> None:
     part.unlink()
     assert not fetch(entry(), part, image=lambda _: DATA + b"!")
     assert not part.exists()
-
-
-def test_a_cache_that_fails_brings_nothing(tmp_path: Path) -> None:
-    """Its failure is a miss; somebody else tells of it."""
-
-    def broken(_: Entry) -> bytes | None:
-        raise CacheError("gone")
-
-    assert not fetch(entry(), tmp_path / "part", image=broken)
 
 
 def test_a_target_that_cannot_be_written_is_the_stores_error(tmp_path: Path) -> None:
