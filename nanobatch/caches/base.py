@@ -120,6 +120,10 @@ class Upkeep(Protocol):
         """Drop everything."""
         ...
 
+    def close(self) -> None:
+        """Let go of what is open."""
+        ...
+
 
 def with_place(entry: Entry, place: str) -> Entry:
     """Return an entry that knows one more place."""
