@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import os
 import random
 import secrets
-import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -42,12 +40,11 @@ from nanobatch.retry import RetryPolicy
 from nanobatch.routing import Lane, Router, Seller
 from nanobatch.run_note import NOTE, RUN_FILE, RunNote, encoded, without_secrets, working_folder
 from nanobatch.settings import Settings
-from nanobatch.stopping import Stop, StopReason
+from nanobatch.stopping import Stop, StopReason, heeding_signals
 from nanobatch.summary import Ledger, Totals, summarise
 from nanobatch.usage import ShareOf, budget_of, check_usage, shared_quota
 
 MOST_WORKERS = 8192
-_SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
 async def run(
@@ -102,26 +99,10 @@ async def run(
             prepared.planner.jobs(everything=True),
             lambda job, by, landed: record_of(job, by, landed, finished_at=iso(clock.wall())),
         )
-        with _signals(stop):
+        with heeding_signals(stop):
             means = _Means(clock, observe, tick, stop, way_out, rng or random.Random())  # noqa: S311 - jitter, no secret
             run_id = secrets.token_hex(6) if rng is None else f"{rng.getrandbits(48):012x}"
             return await _Run(prepared, folder, means, run_id=run_id, batching=batching).go(hooks)
-
-
-@contextlib.contextmanager
-def _signals(stop: Stop) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM stop the run in order, where they are its own to hear."""
-    if not stop.hears_signals:
-        yield
-        return
-    loop = asyncio.get_running_loop()
-    for number, code in _SIGNALS.items():
-        loop.add_signal_handler(number, stop.insist, StopReason("interrupted", "interrupted", code))
-    try:
-        yield
-    finally:
-        for number in _SIGNALS:
-            loop.remove_signal_handler(number)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,15 +19,20 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+import msgspec
+
 from nanobatch.attempts import Landed, Tally
 from nanobatch.caches.base import Cache, Entry, SecondLookup, entry_of, with_place
 from nanobatch.caches.delivery import fetch
 from nanobatch.clock import Clock, iso
 from nanobatch.errors import CacheError, Refused, StoreError
 from nanobatch.events import Event, JobFinished, Observer, Warned
+from nanobatch.examination import words_of
 from nanobatch.folder import Folder
+from nanobatch.inscriptions import inscribe
 from nanobatch.manifest import fingerprint
-from nanobatch.model import Job, Record, Status
+from nanobatch.model import Blob, Job, Record, Status
+from nanobatch.parts import discard
 from nanobatch.records import record_of, record_without_image
 from nanobatch.settings import ProviderSettings, Settings
 from nanobatch.stopping import Stop, StopReason
@@ -51,6 +56,14 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
+class Brought:
+    """The image of a hit, as a part that is whole and flushed."""
+
+    part: Path
+    entry: Entry  # with the digest of the part; another one than the hit's where words were written into it
+
+
+@dataclass(frozen=True, slots=True)
 class Asking:
     """Whom a run would ask, and what it wants to hear of earlier runs."""
 
@@ -58,6 +71,7 @@ class Asking:
     images: bool = True
     refusals: bool = True
     fallback_on_refusal: bool = False
+    embeds: tuple[str, ...] = ()  # --embed
 
     def asked(self, provider: str | None) -> list[str]:
         """Return who may be asked for a job that names a provider, or none."""
@@ -67,10 +81,12 @@ class Asking:
         """Tell whether what an earlier run has met would be met again.
 
         What a server on this machine has drawn (a double of the vendor, a model of one's own) is for runs with such a
-        server. A refusal counts while nobody new would be asked.
+        server. Words that are in an image stay there, so it is for runs that want the same ones in it. A refusal counts
+        while nobody new would be asked.
         """
         if entry.has_image:
-            return self.images and (not entry.is_local or any(self.providers.values()))
+            fits = not entry.embedded or set(entry.embedded) == set(self.embeds)
+            return self.images and fits and (not entry.is_local or any(self.providers.values()))
         able = self.asked(job.prompt.provider)
         if not self.refusals or not able:
             return False
@@ -84,6 +100,7 @@ def asking_of(settings: Settings, *, fresh: bool = False, retry_failed: bool = F
         images=not fresh,
         refusals=settings.cache.refusals and not fresh and not retry_failed,
         fallback_on_refusal=settings.run.fallback_on_refusal,
+        embeds=settings.output.embed,
     )
 
 
@@ -141,10 +158,10 @@ class Caching:
             StoreError: An image or a record could not be written.
         """
         loop = asyncio.get_running_loop()
-        parts = await asyncio.gather(*(loop.run_in_executor(self._copiers, self._bring, hit) for hit in hits))
-        brought = list(zip(hits, parts, strict=True))
-        gone = [hit for hit, part in brought if part is None and hit.entry.has_image]
-        used = [self._land(hit, part) for hit, part in brought if part is not None or not hit.entry.has_image]
+        found = await asyncio.gather(*(loop.run_in_executor(self._copiers, self._bring, hit) for hit in hits))
+        pairs = list(zip(hits, found, strict=True))
+        gone = [hit for hit, brought in pairs if brought is None and hit.entry.has_image]
+        used = [self._land(hit, brought) for hit, brought in pairs if brought is not None or not hit.entry.has_image]
         await self._in_thread(lambda: self._settle(used, [hit.entry for hit in gone]), None)
         return [hit.job for hit in gone]
 
@@ -201,20 +218,35 @@ class Caching:
                     hits[job_id] = Hit(rest[job_id], match.entry, (match.warning,))
         return hits
 
-    def _bring(self, hit: Hit) -> Path | None:
+    def _bring(self, hit: Hit) -> Brought | None:
         """Make a part of a hit's image, verified and flushed; in a thread.
 
         Raises:
             StoreError: The part could not be written.
         """
-        if not hit.entry.has_image:
+        entry, store = hit.entry, self.folder.store
+        if not entry.has_image:
             return None
-        store = self.folder.store
         part = store.new_part()
-        if not fetch(hit.entry, part, image=self._image, hard_links=self.hard_links):
+        if not fetch(entry, part, image=self._image, hard_links=self.hard_links and not self.asking.embeds):
             return None
-        store.flush(part)
-        return part
+        brought = Brought(part, entry)
+        if self.asking.embeds and not entry.embedded:
+            brought = self._inscribed(brought, hit.job)
+        store.flush(brought.part)
+        return brought
+
+    def _inscribed(self, brought: Brought, job: Job) -> Brought:
+        """Write into an image what this run wants in it, and the run that drew it did not."""
+        entry = brought.entry
+        words = words_of(self.asking.embeds, job, provider=entry.provider, provider_model=entry.provider_model)
+        blob = Blob(brought.part, entry.bytes, entry.sha256)
+        copy, warnings = inscribe(blob, entry.mime, words, self.folder.store.new_part)
+        told = msgspec.structs.replace(entry, warnings=entry.warnings + warnings)
+        if copy is None:
+            return Brought(brought.part, told)
+        discard(brought.part)
+        return Brought(copy.path, msgspec.structs.replace(told, sha256=copy.sha256, bytes=copy.size))
 
     def _image(self, entry: Entry) -> bytes | None:
         """Ask the cache for the bytes themselves; in a thread."""
@@ -226,21 +258,22 @@ class Caching:
             self._fail(error)
             return None
 
-    def _land(self, hit: Hit, part: Path | None) -> Entry:
+    def _land(self, hit: Hit, brought: Brought | None) -> Entry:
         """Store, record, report; return what the cache should know now."""
         job, entry = hit.job, hit.entry
         now = iso(self.clock.wall())
         tally = self.folder.past.tallies.get(job.id, Tally())
-        if part is None:
+        if brought is None:
             refusal = Refused(entry.message, http_status=entry.http_status)
             refusal.provider = entry.provider
             told = f"refused by {entry.provider} on {iso(entry.made_at)}; not asked again"
             record = replace(record_without_image(job, tally, refusal, finished_at=now), warnings=(told,))
         else:
             file = self.folder.manifest.free_name(job.key, entry.extension)
-            self.folder.store.adopt(part, file)
-            record = _record(hit, file, tally, finished_at=now)
-            entry = with_place(entry, str(self.folder.store.root.absolute() / file))
+            self.folder.store.adopt(brought.part, file)
+            record = _record(replace(hit, entry=brought.entry), file, tally, finished_at=now)
+            if brought.entry is entry:  # else other bytes lie there
+                entry = with_place(entry, str(self.folder.store.root.absolute() / file))
         self.folder.manifest.append(record)
         self.observe(JobFinished(record, from_cache=True, saved_usd=entry.cost_usd if entry.has_image else 0.0))
         return entry
@@ -263,7 +296,7 @@ class Caching:
         entries = [
             entry_of(
                 record, root, made_at=now, is_local=self.asking.providers.get(record.provider or "", False),
-                host=self._host, asked=self._asked(record),
+                host=self._host, asked=self._asked(record), embedded=self.asking.embeds,
             )
             for record in new
         ]  # fmt: skip

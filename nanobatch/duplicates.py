@@ -32,7 +32,7 @@ async def copy_duplicates(jobs: Iterable[Job], folder: Folder, caching: Caching)
                 if record is None or record.status is Status.UNFINISHED:
                     continue
                 if record.has_image:
-                    entry = entry_of(record, root, made_at=0.0, is_local=False, host="", asked=())
+                    entry = entry_of(record, root, made_at=0.0, embedded=caching.asking.embeds)
                     hits.append(Hit(job, entry, (f"a copy of {record.id}",)))
                 else:
                     caching.repeat(job, record)

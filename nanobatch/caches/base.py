@@ -32,6 +32,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     warnings: tuple[str, ...] = ()
     is_local: bool = False  # drawn by a server on the machine that asked: perhaps a double of the vendor
     host: str = ""  # on which the places are
+    embedded: tuple[str, ...] = ()  # what --embed has written into it
     asked: tuple[str, ...] = ()  # of a refusal: all who were asked
     code: str = ""  # of a refusal, as the two below
     message: str = ""
@@ -131,7 +132,16 @@ def with_place(entry: Entry, place: str) -> Entry:
     return msgspec.structs.replace(entry, places=places[:MOST_PLACES])
 
 
-def entry_of(record: Record, root: Path, *, made_at: float, is_local: bool, host: str, asked: Iterable[str]) -> Entry:
+def entry_of(
+    record: Record,
+    root: Path,
+    *,
+    made_at: float,
+    is_local: bool = False,
+    host: str = "",
+    asked: Iterable[str] = (),
+    embedded: Iterable[str] = (),
+) -> Entry:
     """Make the entry of a job that has just ended, with an image or a refusal.
 
     Args:
@@ -141,6 +151,7 @@ def entry_of(record: Record, root: Path, *, made_at: float, is_local: bool, host
         is_local: The provider is on this machine.
         host: This machine.
         asked: For a refusal, all providers that were asked.
+        embedded: What --embed has written into the image.
     """
     common: dict[str, Any] = {
         "job": record.job, "made_at": made_at, "provider": record.provider or "",
@@ -169,4 +180,5 @@ def entry_of(record: Record, root: Path, *, made_at: float, is_local: bool, host
         height=record.height or 0,
         provider_model=record.provider_model,
         warnings=record.warnings,
+        embedded=tuple(embedded),
     )

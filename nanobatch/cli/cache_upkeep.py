@@ -12,11 +12,12 @@ from rich.table import Table
 from nanobatch.cache_assembly import upkeep_of
 from nanobatch.caches.base import Upkeep
 from nanobatch.cli.reporting import answer
-from nanobatch.cli.running import complain, load_from_surroundings
+from nanobatch.cli.running import complain
 from nanobatch.clock import SystemClock, iso
 from nanobatch.errors import NanobatchError
 from nanobatch.reporters.wording import count, images, money, safe
 from nanobatch.schema import duration_seconds
+from nanobatch.starting import load_from_surroundings
 
 MEGABYTE = 10**6
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from tests.batch_bench import bench
+from tests.redis_process import RedisProcess, redis_process
 from tests.sandbox_process import SandboxProcess, sandbox
 
 PRICE = 0.1
@@ -202,3 +204,113 @@ def test_a_cache_that_cannot_be_used_costs_a_warning(machine: Machine, harm: str
     found = machine.run("out")
     assert (found["ok"], len(found["warnings"])) == (1, 1)
     assert "the run goes on without it" in found["warnings"][0]
+
+
+def test_equal_rows_share_their_image(machine: Machine) -> None:
+    """--dedupe asks once for what stands there three times; every row has its file, and resume finds all of them."""
+    machine.write("a fox", "a cat", "a fox", "a fox")
+    plan = json.loads(machine.call("run", "p.jsonl", "-o", "out", "--dedupe", "--dry-run", "-O", "json"))
+    assert (plan["to_send"], plan["duplicates"]) == (2, 2)
+    found = machine.run("out", "--dedupe")
+    assert (machine.requests, found["ok"], found["cached"]) == (2, 2, 2)
+    records = machine.records("out")
+    assert [record["sha256"] == records[0]["sha256"] for record in records] == [True, False, True, True]
+    assert len(machine.images("out")) == 4
+    assert machine.run("out", "--dedupe")["resumed"] == 4
+    machine.run("variants")
+    assert machine.requests == 4, "copies are not what the cache knows of the variants"
+
+
+def test_a_plan_knows_the_cache_and_leaves_it_alone(machine: Machine) -> None:
+    """`--dry-run` and `estimate-cost` count what is there already; not a byte of the cache changes."""
+    machine.write("a fox", "a cat")
+    machine.run("first")
+    machine.write("a fox", "a cat", "a dog")
+    folder = machine.here / "cache" / "nanobatch"
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    plan = json.loads(machine.call("run", "p.jsonl", "-o", "second", "--dry-run", "-O", "json"))
+    assert (plan["cached"], plan["to_send"]) == (2, 1)
+    estimate = json.loads(machine.call("estimate-cost", "p.jsonl", "-o", "second", "-O", "json"))
+    assert (estimate["plan"]["cached"], estimate["plan"]["cached_unknown"]) == (2, None)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert not (machine.here / "second").exists()
+
+
+@pytest.fixture
+def redis() -> Iterator[RedisProcess]:
+    with redis_process() as server:
+        yield server
+
+
+def test_another_machine_pays_nothing(tmp_path: Path, machine: Machine, redis: RedisProcess) -> None:
+    """Two machines, each with a disk of its own, and one Redis: images and refusals of the one are the other's."""
+    cache = f"{{url: '{redis.url}'}}"
+    machine.write("a fox", "a cat", cache=cache)
+    machine.run("first")
+    other = Machine(tmp_path / "other", machine.vendor)
+    other.write("a fox", "a cat", cache=cache)
+    before = machine.images("first")
+    (machine.here / "first" / "images").rename(tmp_path / "out-of-reach")
+    found = other.run("second")
+    assert (found["cached"], found["cost_usd"], machine.requests) == (2, 0.0, 2)
+    assert other.images("second") == before
+    assert not (machine.here / "cache").exists()
+
+
+def test_a_redis_that_dies_costs_a_warning(machine: Machine, redis: RedisProcess) -> None:
+    """Killed in mid-run: the run ends well, and says it once."""
+    machine.vendor.plan(latency=0.3)
+    machine.write(*(f"prompt {number}" for number in range(16)), cache=f"{{url: '{redis.url}'}}")
+    with machine.start("run", "p.jsonl", "-o", "out", "-O", "paths", "--progress", "plain") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        redis.kill()
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert err.count("the run goes on without it") == 1
+    assert len(machine.images("out")) == 16
+
+
+def test_a_redis_that_hangs_costs_a_second(machine: Machine, redis: RedisProcess) -> None:
+    """It holds its connections and answers nothing: nobody waits for it."""
+    machine.write("a fox", cache=f"{{url: '{redis.url}'}}")
+    redis.freeze()
+    found = machine.run("out")
+    assert (found["ok"], len(found["warnings"])) == (1, 1)
+    assert found["duration_seconds"] < 20
+
+
+def test_a_plan_does_not_ask_a_redis(machine: Machine) -> None:
+    """Where nobody listens it is as quick, and says that it does not know."""
+    machine.write("a fox", cache="{url: 'redis://127.0.0.1:1/0'}")
+    estimate = json.loads(machine.call("estimate-cost", "p.jsonl", "-O", "json"))
+    assert estimate["plan"]["cached"] is None
+    assert "does not ask the Redis at 127.0.0.1:1" in estimate["plan"]["cached_unknown"]
+    plan = json.loads(machine.call("run", "p.jsonl", "--dry-run", "-O", "json"))
+    assert plan["cached"] is None
+
+
+def test_batches_order_only_what_is_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the cache has is in no batch, whoever drew it; what batches drew is in the cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for folder, rows, ordered in (("one", 3, 3), ("two", 5, 2)):
+        (tmp_path / folder).mkdir()
+        with bench(tmp_path / folder) as desk:
+            desk.prompts(rows)
+            assert desk.order()["exit_code"] == 0
+            assert sum(len(job.rows) for job in desk.vendor.jobs.values()) == ordered
+            assert len(list((desk.out / "images").iterdir())) == rows
+
+
+def test_equal_rows_of_a_batch_are_ordered_once(tmp_path: Path) -> None:
+    """Submitted, collected later from the folder alone, and copied then."""
+    with bench(tmp_path) as desk:
+        (tmp_path / "p.csv").write_text("id,prompt\na,prompt 1\nb,prompt 1\nc,prompt 2\n")
+        submitted = desk.order("submit", dedupe=True)
+        assert (submitted["exit_code"], submitted["unfinished"]) == (0, 3)
+        assert sum(len(job.rows) for job in desk.vendor.jobs.values()) == 2
+        while desk.collect()["exit_code"] != 0:
+            pass
+        records = desk.records()
+        assert {key: record["status"] for key, record in records.items()} == {"a": "ok", "b": "cached", "c": "ok"}
+        assert records["a"]["sha256"] == records["b"]["sha256"]

@@ -362,6 +362,27 @@ class Relations:
         self.closed = True
 
 
+@pytest.mark.parametrize(("drew", "wants", "requests"), [
+    ((), ("prompt",), 0), (("prompt",), ("prompt",), 0), (("prompt",), (), 3), (("prompt",), ("params",), 3),
+])  # fmt: skip
+async def test_words_are_in_an_image_where_they_are_wanted(
+    tmp_path: Path, drew: tuple[str, ...], wants: tuple[str, ...], requests: int
+) -> None:
+    """They are written into images that have none; an image with words that nobody wants in it is not used."""
+    await drawn(tmp_path, asking=Asking({"a": True}, embeds=drew))
+    second = bench(tmp_path / "second")
+    records = await run(second, caching(second, embedded(tmp_path), asking=Asking({"a": True}, embeds=wants)))
+    assert second.requests("a") == requests
+    if drew == ():
+        for record in records:
+            data = (second.root / str(record.file)).read_bytes()
+            assert record.prompt.encode() in data
+            assert (record.sha256, record.bytes) == (hashlib.sha256(data).hexdigest(), len(data))
+    third = bench(tmp_path / "third")
+    await run(third, caching(third, embedded(tmp_path), asking=Asking({"a": True}, embeds=wants)))
+    assert third.requests("a") == 0
+
+
 async def test_a_second_lookup_is_asked_about_the_misses(tmp_path: Path) -> None:
     """It learns what was drawn, hears only of jobs that are not known, and what it finds says so in the record."""
     second_lookup = Relations()

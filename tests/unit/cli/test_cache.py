@@ -71,7 +71,7 @@ def test_a_teams_cache_has_the_same_commands(shell: Shell) -> None:
     with redis_process(password="hidden") as redis:
         config = shell.cwd / "nanobatch.yaml"
         url = redis.url.replace("redis://", "redis://:hidden@")
-        config.write_text(config.read_text() + f"\ncache: {{url: '{url}'}}\n")
+        config.write_text(json.dumps({**json.loads(config.read_text()), "cache": {"url": url}}))
         assert shell.run("run", "p.csv", "-o", "a", "-q").returncode == 0
         found = stats(shell)
         assert (found["images"], found["kept_images"]) == (2, 2)
