@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import os
 import random
 import secrets
-import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -19,8 +17,10 @@ from typing import Any
 from nanobatch.attempts import Tally
 from nanobatch.batch_assembly import Batching, begin, check_none_is_open
 from nanobatch.budget import Budget
+from nanobatch.cache_assembly import check_caching, open_caching
 from nanobatch.clock import Clock, iso
 from nanobatch.connections import Connections
+from nanobatch.duplicates import copy_duplicates
 from nanobatch.engines.batch_office import ORDERED
 from nanobatch.engines.local import LocalEngine
 from nanobatch.errors import NotSent, StoreError
@@ -40,12 +40,11 @@ from nanobatch.retry import RetryPolicy
 from nanobatch.routing import Lane, Router, Seller
 from nanobatch.run_note import NOTE, RUN_FILE, RunNote, encoded, without_secrets, working_folder
 from nanobatch.settings import Settings
-from nanobatch.stopping import Stop, StopReason
+from nanobatch.stopping import Stop, StopReason, heeding_signals
 from nanobatch.summary import Ledger, Totals, summarise
 from nanobatch.usage import ShareOf, budget_of, check_usage, shared_quota
 
 MOST_WORKERS = 8192
-_SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
 async def run(
@@ -79,6 +78,7 @@ async def run(
     """
     request, root = prepared.request, prepared.root
     check_usage(prepared.settings)
+    check_caching(prepared.settings)
     with locked(root, clock):
         batching = None
         if request.batch is None:
@@ -99,26 +99,10 @@ async def run(
             prepared.planner.jobs(everything=True),
             lambda job, by, landed: record_of(job, by, landed, finished_at=iso(clock.wall())),
         )
-        with _signals(stop):
+        with heeding_signals(stop):
             means = _Means(clock, observe, tick, stop, way_out, rng or random.Random())  # noqa: S311 - jitter, no secret
             run_id = secrets.token_hex(6) if rng is None else f"{rng.getrandbits(48):012x}"
             return await _Run(prepared, folder, means, run_id=run_id, batching=batching).go(hooks)
-
-
-@contextlib.contextmanager
-def _signals(stop: Stop) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM stop the run in order, where they are its own to hear."""
-    if not stop.hears_signals:
-        yield
-        return
-    loop = asyncio.get_running_loop()
-    for number, code in _SIGNALS.items():
-        loop.add_signal_handler(number, stop.insist, StopReason("interrupted", "interrupted", code))
-    try:
-        yield
-    finally:
-        for number in _SIGNALS:
-            loop.remove_signal_handler(number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,10 +138,14 @@ class _Run:
         self._resumed = len(folder.done)
         if self._part:
             self._resumed = sum(key in folder.done for key in prepared.planner.fingerprints())
-        self._tasks = folder.past.tasks
+        self._tasks, self._copies_ordered = folder.past.tasks, 0
+        self._cache = open_caching(
+            self._settings, prepared.request, folder=folder, clock=means.clock, observe=self._observe, stop=means.stop
+        )
 
     def _observe(self, event: Event) -> None:
         self._totals(event)
+        self._cache.note(event)
         self._observe_others(event)
 
     async def go(self, hooks: Hooks | None) -> Mapping[str, Any]:
@@ -189,6 +177,7 @@ class _Run:
                     lanes += [self._lane(seller, connections, credential, share_of) for seller in sellers]
                     await self._generate(lanes)
         finally:
+            await self._cache.close()
             await self._settle(hooks)
             summary = self._finish(lanes)
         await self._folder.store.put(RUN_FILE, _pretty(summary))
@@ -257,6 +246,8 @@ class _Run:
                 for lane in lanes:
                     await stack.enter_async_context(lane.gate.at_work())
                 await self._generate_within(budget, lanes)
+        if self._prepared.request.dedupe or self._batching is not None:
+            await copy_duplicates(self._prepared.planner.jobs(), self._folder, self._cache)
 
     async def _generate_within(self, budget: Budget, lanes: Sequence[Lane]) -> None:
         if self._batching is not None:
@@ -273,10 +264,13 @@ class _Run:
             grace_seconds=settings.run.grace_seconds,
             sync=folder.sync,
             tick=self._tick,
+            sieve=self._cache,
         )
-        await engine.run(job for job in self._prepared.planner.jobs() if folder.wants(job))
+        await engine.run(folder.left(self._prepared.planner.jobs()))
 
     async def _through_batches(self, batching: Batching, budget: Budget, lanes: Sequence[Lane]) -> None:
+        if batching.mode.orders:
+            await self._cache.sweep(self._folder.left(batching.plan.jobs()))
         try:
             await batching.go(
                 self._pipeline(budget, lanes, retries=0),
@@ -357,7 +351,7 @@ class _Run:
         )
         if self._batching is not None and self._stop.reason is None and summary["exit_code"] == NotSent.exit_code:
             unfinished = final.statuses["unfinished"]
-            if self._batching.is_all_ordered(unfinished=unfinished, ordered=len(self._tasks)):
+            if self._batching.is_all_ordered(unfinished=unfinished, ordered=len(self._tasks) + self._copies_ordered):
                 summary = {**summary, "exit_code": 0, "resume_after": None}
         return summary
 
@@ -373,12 +367,12 @@ class _Run:
         reason = self._stop.reason
         why = NotSent(f"not sent: {reason.message}" if reason is not None else "not sent")
         tally = self._folder.past.tallies.get(job.id)
-        task = self._tasks.get(job.id)
+        task = self._tasks.get(job.twin or job.id)
         if task is not None and self._batching is not None:
             why = NotSent(ORDERED)
-        return record_without_image(
-            job, tally or Tally(), why, finished_at=None, open_usd=task.worst_usd if task else 0.0
-        )
+            self._copies_ordered += job.twin is not None
+        open_usd = task.worst_usd if task and job.twin is None else 0.0
+        return record_without_image(job, tally or Tally(), why, finished_at=None, open_usd=open_usd)
 
     def _resume_after(self, lanes: Sequence[Lane]) -> float | None:
         """Return when running again helps: the first moment at which a lane takes work again."""

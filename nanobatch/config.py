@@ -15,7 +15,7 @@ from nanobatch.errors import ConfigError
 from nanobatch.lookup import ENVIRONMENT, Sources, checked, nearest
 from nanobatch.schema import LATER, LIMITS, PROVIDER, SECTIONS
 from nanobatch.selection import Selection
-from nanobatch.settings import Defaults, OutputSettings, RunSettings, Secret, Settings, UsageSettings
+from nanobatch.settings import CacheSettings, Defaults, OutputSettings, RunSettings, Secret, Settings, UsageSettings
 from nanobatch.yaml_files import Document, parse
 
 FILE = "nanobatch.yaml"
@@ -63,6 +63,7 @@ def load_settings(
         warnings=tuple(selection.warnings),
         sandbox=sandbox_url is not None,
         usage=_usage(values["usage"]),
+        cache=_cache(values["cache"]),
         origins=origins,
     )
 
@@ -70,6 +71,15 @@ def load_settings(
 def _usage(values: Mapping[str, Any]) -> UsageSettings:
     url = values.get("url")
     return UsageSettings(values.get("budget_usd_per_day"), None if url is None else Secret(url))
+
+
+def _cache(values: Mapping[str, Any]) -> CacheSettings:
+    own = {key: value for key, value in values.items() if key not in ("url", "ttl", "semantic")}
+    if values.get("url") is not None:
+        own["url"] = Secret(values["url"])
+    if "ttl" in values:
+        own["ttl_seconds"] = values["ttl"]
+    return CacheSettings(**own)
 
 
 def _files(config_path: str | None, *, cwd: Path, user_folder: Path) -> list[Document]:
@@ -141,6 +151,5 @@ def _section(sources: Sources, section: str, origins: dict[str, str]) -> dict[st
         values[key] = checked(found, check, dotted)
         origins[dotted] = found.where
         if dotted in LATER and LATER[dotted](values[key]):
-            shown = "" if key == "url" else f" {found.value!r}"  # an address may hold a password
-            raise ConfigError(f"{found.where}: {dotted}{shown} is not available in this version yet")
+            raise ConfigError(f"{found.where}: {dotted} {found.value!r} is not available in this version yet")
     return values

@@ -6,6 +6,7 @@
     │   └── InputError                   2    -          run does not start
     ├── StoreError                       5    -          run stops, nothing is lost
     ├── LedgerError                      5    -          none: the run keeps the limits for itself alone, with a warning
+    ├── CacheError                       5    -          none: the run buys what it cannot find, with a warning
     ├── NoProvider                       3    -          no key, or no account left that works
     ├── LimitReached                     4    -          budget or deadline of the user
     ├── NotSent                          5    -          the run ended before it came to this job
@@ -107,6 +108,13 @@ class LedgerError(NanobatchError):
     """The usage that processes share cannot be read or written now; a run goes on without it."""
 
     code = "ledger"
+    exit_code = 5
+
+
+class CacheError(NanobatchError):
+    """The cache of images cannot be read or written now; a run goes on without it."""
+
+    code = "cache"
     exit_code = 5
 
 

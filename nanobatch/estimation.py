@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from itertools import islice
 from typing import Any
 
 from nanobatch.catalog import Offer
@@ -14,6 +15,7 @@ from nanobatch.routing import Seller
 from nanobatch.settings import Limits
 
 ASSUMED_LATENCY_SECONDS = 20.0  # where the catalog has no typical answer time for the model
+LOOKED_UP_AT_ONCE = 2000  # jobs
 _MINUTE = 60.0
 
 
@@ -29,19 +31,39 @@ def estimate(  # noqa: PLR0913 - one argument for each source of facts
     warnings: Sequence[str],
     strategy: str = "priority",
     latency_seconds: float | None = None,
+    known: Callable[[Sequence[Job]], Container[str]] = lambda _: (),
 ) -> Mapping[str, Any]:
     """Plan every job with the provider that the strategy gives it to while all of them work.
+
+    Args:
+        jobs: All that are wanted.
+        sellers: The providers.
+        done: Fingerprints of the jobs whose images are on disk.
+        inputs: The prompt files.
+        output: The output folder.
+        skipped: Bad rows that are left out.
+        sandbox: Nothing is real.
+        warnings: For the user.
+        strategy: Which provider takes which job.
+        latency_seconds: Of every answer, instead of typical ones.
+        known: Finds the jobs, among some, that the cache answers.
 
     Returns:
         What `--dry-run` shows; money in USD, durations in seconds.
     """
-    total = finished = 0
+    total = finished = cached = duplicates = 0
     wanted: Counter[tuple[str, str, str | None]] = Counter()  # provider, model, size
     busy: dict[str, float] = {}  # seconds of work that each provider has been given
-    for job in jobs:
+    for job, is_known in _looked_up(jobs, known):
         total += 1
         if fingerprint(job.id) in done:
             finished += 1
+            continue
+        if job.twin is not None:
+            duplicates += 1
+            continue
+        if is_known:
+            cached += 1
             continue
         able = [one for one in sellers if job.prompt.provider in (None, one.name) and not one.refuses(job.params)]
         seller = _chosen(able, job, strategy, busy)
@@ -54,7 +76,9 @@ def estimate(  # noqa: PLR0913 - one argument for each source of facts
         "output": output,
         "jobs": total,
         "already_done": finished,
-        "to_send": total - finished,
+        "cached": cached,
+        "duplicates": duplicates,
+        "to_send": total - finished - cached - duplicates,
         "skipped_rows": skipped,
         "sandbox": sandbox,
         "strategy": strategy,
@@ -69,6 +93,13 @@ def estimate(  # noqa: PLR0913 - one argument for each source of facts
         "bound_by": bound_by,
         "warnings": list(warnings),
     }
+
+
+def _looked_up(jobs: Iterable[Job], known: Callable[[Sequence[Job]], Container[str]]) -> Iterator[tuple[Job, bool]]:
+    source = iter(jobs)
+    while some := list(islice(source, LOOKED_UP_AT_ONCE)):
+        found = known(some)
+        yield from ((job, job.id in found) for job in some)
 
 
 def _chosen(able: Sequence[Seller], job: Job, strategy: str, busy: dict[str, float]) -> Seller:

@@ -51,6 +51,8 @@ class JobFinished:
     """A job ended; its record is on disk already."""
 
     record: Record
+    from_cache: bool = False  # what an earlier run has met: its image, or its refusal
+    saved_usd: float = 0.0  # what that image cost then
 
 
 @dataclass(frozen=True, slots=True)

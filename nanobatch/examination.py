@@ -10,7 +10,7 @@ from typing import TypeAlias
 from nanobatch.errors import DecodeError, ExchangeError
 from nanobatch.images import inspect, materialise
 from nanobatch.inscriptions import Inscription, inscribe
-from nanobatch.model import Answer, Blob
+from nanobatch.model import Answer, Blob, Job
 from nanobatch.parts import discard
 from nanobatch.quests import Attempt, Landing
 from nanobatch.stores.local import LocalStore
@@ -59,7 +59,8 @@ def embedding(parts: Iterable[str], new_part: Callable[[], Path]) -> Embed | Non
         return None
 
     def embed(landing: Landing, attempt: Attempt) -> Landing:
-        words = _words(asked, landing, attempt)
+        model = landing.answer.model or attempt.order.model
+        words = words_of(asked, attempt.job, provider=attempt.lane.name, provider_model=model)
         copy, warnings = inscribe(landing.blob, landing.facts.mime, words, new_part)
         if copy is not None and not _is_same_image(copy, landing):
             discard(copy.path)
@@ -72,12 +73,12 @@ def embedding(parts: Iterable[str], new_part: Callable[[], Path]) -> Embed | Non
     return embed
 
 
-def _words(asked: frozenset[str], landing: Landing, attempt: Attempt) -> Inscription:
-    job = attempt.job
+def words_of(asked: Iterable[str], job: Job, *, provider: str, provider_model: str | None) -> Inscription:
+    """Return what is written into the image of a job, of what is asked for."""
     params = {
         **{name: value for name, value in job.params.as_dict().items() if value not in (None, [])},
-        "provider": attempt.lane.name,
-        "provider_model": landing.answer.model or attempt.order.model,
+        "provider": provider,
+        "provider_model": provider_model,
         "job": job.id,
     }
     return Inscription(

@@ -112,6 +112,10 @@ class Folder:
         """Whether a job is still to be done."""
         return fingerprint(job.id) not in self.done
 
+    def left(self, jobs: Iterable[Job]) -> Iterator[Job]:
+        """Yield the jobs that are still to be done by somebody; those of equal rows are copied afterwards."""
+        return (job for job in jobs if job.twin is None and self.wants(job))
+
     def sync(self) -> None:
         """Flush everything to the disk itself; blocks."""
         self.ledger.sync()

@@ -19,6 +19,7 @@ _FLAG_NAMES = {
     "run.budget_usd": "--budget",
     "run.timeout_seconds": "--timeout",
     "output.dir": "--out",
+    "cache.enabled": "--cache",
     "limits.concurrency": "--concurrency",
     "limits.rpm": "--rpm",
 }

@@ -7,6 +7,7 @@ no longer asks for move to `.nanobatch/history.jsonl`: their images were paid fo
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from array import array
 from bisect import bisect_left
@@ -202,6 +203,13 @@ class Manifest:
         self._changed = True
         self._journal.append(record)
 
+    @contextlib.contextmanager
+    def looking_up(self) -> Iterator[Callable[[str], Record | None]]:
+        """Yield what finds a job's newest record, as the manifest stands now, by the job's id."""
+        lines = Offsets((fingerprint(head.job), offset) for offset, head in read_lines(self._path, _heads))
+        with self._path.open("rb") as source:
+            yield lambda job_id: _newest(job_id, lines, source)
+
     def sync(self) -> None:
         """Flush to the disk itself; blocks."""
         self._journal.sync()
@@ -277,14 +285,18 @@ def _in_order(
 
 def _look_up(job: Job, lines: Offsets, source: BinaryIO) -> Record | None:
     """Return the job's newest record, with the place and the columns that its row has today."""
-    for offset in lines.find(fingerprint(job.id)):
+    record, prompt = _newest(job.id, lines, source), job.prompt
+    if record is None or (record.index, record.id, record.columns) == (prompt.index, prompt.id, prompt.columns):
+        return record
+    return dataclasses.replace(record, index=prompt.index, id=prompt.id, columns=dict(prompt.columns))
+
+
+def _newest(job_id: str, lines: Offsets, source: BinaryIO) -> Record | None:
+    for offset in lines.find(fingerprint(job_id)):
         source.seek(offset)
         record = _records.decode(source.readline())
-        if record.job == job.id:
-            prompt = job.prompt
-            if (record.index, record.id, record.columns) == (prompt.index, prompt.id, prompt.columns):
-                return record
-            return dataclasses.replace(record, index=prompt.index, id=prompt.id, columns=dict(prompt.columns))
+        if record.job == job_id:
+            return record
     return None
 
 

@@ -75,6 +75,7 @@ class Job:
     key: str  # where the image goes, below the output folder, without extension: "images/0001-a-red-fox-2"
     prompt: Prompt
     params: Params
+    twin: str | None = None  # with --dedupe: the job of an equal row, whose image this one gets
 
 
 @dataclass(frozen=True, slots=True)

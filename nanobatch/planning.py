@@ -11,6 +11,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import NamedTuple
 
 import msgspec
 
@@ -108,15 +109,23 @@ class Planner:
         defaults: For what the rows leave open.
         realm: `REAL` or `SANDBOX`.
         digest: Hashes the content of a reference image, wherever it is; raises `InputError`.
+        dedupe: The images of a row are also those of equal rows after it.
     """
 
     def __init__(
-        self, files: PromptFiles, defaults: Defaults, *, digest: Callable[[str], str], realm: str = REAL
+        self,
+        files: PromptFiles,
+        defaults: Defaults,
+        *,
+        digest: Callable[[str], str],
+        realm: str = REAL,
+        dedupe: bool = False,
     ) -> None:
         self._files = files
         self._defaults = defaults
         self._realm = realm
         self._digest = digest
+        self._dedupe = dedupe
         self._ledger: _Ledger | None = None
 
     def check(self) -> Plan:
@@ -151,6 +160,7 @@ class Planner:
             base = _base(prompt.text, params, realm=self._realm)
             images = self._files.images(prompt)
             first = counts.take(base, images)
+            twins = counts.twins(base, _Row(first, images, prompt.provider)) if self._dedupe and chosen else range(0)
             for number in range(1, images + 1 if chosen or everything else 1):
                 variant = first + number - 1
                 yield Job(
@@ -159,6 +169,7 @@ class Planner:
                     key=f"{IMAGES_FOLDER}/{numbered(prompt.name, number)}",
                     prompt=prompt,
                     params=params,
+                    twin=_variant(base, twins[number - 1]).hex() if number <= len(twins) else None,
                 )
 
     def fingerprints(self, *, everything: bool = False) -> Iterator[int]:
@@ -220,6 +231,14 @@ class _Ledger:
                 yield _key(_variant(base, variant))
 
 
+class _Row(NamedTuple):
+    """What a row has of a repeated base."""
+
+    first: int  # variant
+    images: int
+    provider: str | None
+
+
 class _Counts:
     """How many variants each repeated row has had so far; rows that occur once are not in it.
 
@@ -229,18 +248,33 @@ class _Counts:
     def __init__(self, repeated: array[int]) -> None:
         self._keys = repeated
         self._counts = array("L", bytes(array("L").itemsize * len(repeated)))
+        self._originals: dict[int, _Row] = {}  # the first chosen row of each repeated base, where it is asked for
 
     def take(self, base: bytes, images: int) -> int:
         """Return the first of the next `images` variants of a row."""
         if not self._keys:
             return 0
-        key = _key(base)
-        at = bisect_left(self._keys, key)
-        if at == len(self._keys) or self._keys[at] != key:
+        at = self._find(base)
+        if at is None:
             return 0
         first = self._counts[at]
         self._counts[at] += images
         return first
+
+    def twins(self, base: bytes, row: _Row) -> range:
+        """Return the variants whose images a chosen row shares: those of the first chosen row that is equal to it."""
+        at = self._find(base)
+        if at is None:
+            return range(0)
+        original = self._originals.setdefault(at, row)
+        if original is row or original.provider != row.provider:
+            return range(0)
+        return range(original.first, original.first + original.images)
+
+    def _find(self, base: bytes) -> int | None:
+        key = _key(base)
+        at = bisect_left(self._keys, key)
+        return at if at < len(self._keys) and self._keys[at] == key else None
 
 
 def _key(digest_: bytes) -> int:

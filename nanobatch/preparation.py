@@ -12,7 +12,9 @@ from typing import Any, BinaryIO
 
 from nanobatch.attempts import OpenTask
 from nanobatch.batches.plan import StoredPlan
+from nanobatch.cache_assembly import preview
 from nanobatch.catalog import Catalog, load_catalog
+from nanobatch.clock import SystemClock
 from nanobatch.errors import ConfigError, InputError
 from nanobatch.estimation import estimate
 from nanobatch.manifest import peek
@@ -41,6 +43,7 @@ class Request:
     skip_invalid: bool = False
     retry_failed: bool = False
     fresh: bool = False
+    dedupe: bool = False  # equal rows share their images
     command: tuple[str, ...] = field(default=(), repr=False)  # what was typed after `nanobatch`; decides nothing
     batch: str | None = None  # run | submit | collect | cancel: everything goes through half-price batches
     spill: bool = False  # rows that a batch gives back are sent one by one, at the usual price
@@ -132,6 +135,7 @@ def prepare(
         PlanDefaults(model=defaults.model, size=defaults.size, aspect_ratio=defaults.aspect_ratio, seed=defaults.seed),
         digest=digest,
         realm=SANDBOX if settings.sandbox else REAL,
+        dedupe=request.dedupe,
     )
     _check_defaults(sellers, settings)
     plan = planner.check()
@@ -184,7 +188,8 @@ def dry_run(prepared: Prepared) -> Mapping[str, Any]:
     done: set[int] = set()
     if prepared.root.exists():
         done = _peek(prepared)
-    return estimate(
+    cache = preview(prepared.settings, prepared.request, now=SystemClock().wall())
+    found = estimate(
         prepared.planner.jobs(),
         prepared.sellers,
         done=done,
@@ -194,6 +199,10 @@ def dry_run(prepared: Prepared) -> Mapping[str, Any]:
         sandbox=prepared.settings.sandbox,
         warnings=prepared.warnings,
         strategy=prepared.settings.run.strategy,
+        known=cache.find,
+    )
+    return (
+        found if cache.unknown is None else {**found, "cached": None, "warnings": [*found["warnings"], cache.unknown]}
     )
 
 

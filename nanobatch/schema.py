@@ -234,7 +234,18 @@ SECTIONS: Mapping[str, Mapping[str, Check]] = {
         "gallery": flag,
         "embed": lambda value: optional(words("prompt", "params"))(value) or (),
     },
-    "cache": {"enabled": flag, "url": optional(text), "ttl": duration_seconds, "semantic": mapping(anything)},
+    "cache": {
+        "enabled": flag,
+        "url": optional(redis_url),
+        "ttl": duration_seconds,
+        "refusals": flag,
+        "keep_images": flag,
+        "max_gb": number(0.001),
+        "hard_links": flag,
+        "prefix": text,
+        "max_value_mb": number(0),
+        "semantic": mapping(anything),
+    },
     "usage": {"url": optional(redis_url), "budget_usd_per_day": optional(number(0))},
 }
 LIMITS: Mapping[str, Check] = {
@@ -276,7 +287,6 @@ PROVIDER: Mapping[str, Check] = {
 
 # What a later version will do: said plainly instead of being accepted and ignored.
 LATER: Mapping[str, Callable[[Any], bool]] = {
-    "cache.url": lambda value: value is not None,
     "cache.semantic": lambda value: bool(value.get("enabled")),
 }
 

@@ -78,6 +78,21 @@ class OutputSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class CacheSettings:
+    """How images of earlier runs are found again."""
+
+    enabled: bool = True
+    url: Secret | None = None  # of the Redis that a team shares; None: this machine's own cache
+    ttl_seconds: float = 7 * 86_400.0  # 0: for ever
+    refusals: bool = True  # what a provider has refused is not asked again either
+    keep_images: bool = False  # own copies, for when the folders are gone
+    max_gb: float = 10.0  # of own copies
+    hard_links: bool = False  # the same file in both folders, instead of a copy
+    prefix: str = "nanobatch"  # of the keys in Redis
+    max_value_mb: float = 32.0  # of an image that travels in Redis
+
+
+@dataclass(frozen=True, slots=True)
 class UsageSettings:
     """What all runs of a user may do together."""
 
@@ -141,6 +156,7 @@ class Settings:
     warnings: tuple[str, ...] = ()
     sandbox: bool = False
     usage: UsageSettings = UsageSettings()
+    cache: CacheSettings = CacheSettings()
     origins: Mapping[str, str] = field(default_factory=dict)
 
     def origin(self, key: str) -> str:

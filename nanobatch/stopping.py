@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import signal
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+
+_SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
 class Stopped(Exception):
@@ -45,3 +50,19 @@ class Stop:
         """Raise Stopped when the run is stopping."""
         if self.reason is not None:
             raise Stopped
+
+
+@contextlib.contextmanager
+def heeding_signals(stop: Stop) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM stop the run in order, where they are its own to hear."""
+    if not stop.hears_signals:
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    for number, code in _SIGNALS.items():
+        loop.add_signal_handler(number, stop.insist, StopReason("interrupted", "interrupted", code))
+    try:
+        yield
+    finally:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)

@@ -46,6 +46,8 @@ class Totals:
     providers: defaultdict[str, ProviderTotals] = field(default_factory=lambda: defaultdict(ProviderTotals))
     new_images: int = 0
     new_images_usd: float = 0.0  # what they cost, attempts of earlier runs included
+    cached_images: int = 0  # taken over from earlier runs elsewhere
+    saved_by_cache_usd: float = 0.0  # what they cost then
     warnings: list[str] = field(default_factory=list)
     hooks: dict[str, int] = field(default_factory=lambda: {"run": 0, "failed": 0, "skipped": 0})  # of --exec
 
@@ -56,6 +58,9 @@ class Totals:
                 self.providers[provider].attempts += 1
             case AttemptFailed(provider=provider, code=code):
                 self.providers[provider or "none"].errors[code] += 1
+            case JobFinished(record=record, from_cache=True):
+                self.cached_images += record.has_image
+                self.saved_by_cache_usd += event.saved_usd
             case JobFinished(record=record) if record.has_image and record.provider:
                 self.providers[record.provider].images += 1
                 self.new_images += 1
@@ -143,9 +148,10 @@ def summarise(  # noqa: PLR0913 - one argument for each source of facts
         "gallery": gallery,
         "jobs": final.statuses.total(),
         **{status.value: final.statuses[status] for status in Status},
-        "resumed": max(0, final.images - totals.new_images),  # recovered ones too
+        "resumed": max(0, final.images - totals.new_images - totals.cached_images),  # recovered ones too
         "attempts": sum(provider.attempts for provider in totals.providers.values()),
         "saved_by_resume_usd": round(max(0.0, final.images_usd - totals.new_images_usd), 6),
+        "saved_by_cache_usd": round(totals.saved_by_cache_usd, 6),
         "images_per_minute": round(totals.new_images / duration * 60, 2) if duration > 0 else 0.0,
         "cost_usd": round(cost, 6),
         "maybe_cost_usd": round(sum(provider.maybe_cost_usd for provider in totals.providers.values()), 6),

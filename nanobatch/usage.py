@@ -8,22 +8,20 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Protocol
 
 from nanobatch.budget import Budget, micro
 from nanobatch.clock import Clock
-from nanobatch.errors import ConfigError
 from nanobatch.limits.embedded_ledger import EmbeddedLedger
 from nanobatch.limits.embedded_ledger import default_path as ledger_path
 from nanobatch.limits.holders import holder_name
 from nanobatch.limits.quota import Quota
 from nanobatch.limits.share import Ledger, Share
-from nanobatch.settings import ProviderSettings, Secret, Settings
+from nanobatch.optional_redis import import_redis, where
+from nanobatch.settings import ProviderSettings, Settings
 from nanobatch.spending import DaySpending
 from nanobatch.spending import default_path as spending_path
 
@@ -89,7 +87,9 @@ def budget_of(
     if url is None:
         day = DaySpending(spending_path(environ, home), micro(a_day), run=run, clock=clock)
     else:
-        day = _redis("spending_redis").RedisDaySpending(url.reveal(), micro(a_day), where=_where(url), clock=clock)
+        day = import_redis("spending_redis", key="usage.url").RedisDaySpending(
+            url.reveal(), micro(a_day), where=where(url), clock=clock
+        )
     with contextlib.closing(day):
         yield Budget(limit, day)
 
@@ -101,31 +101,17 @@ def check_usage(settings: Settings) -> None:
         ConfigError: The package for it is not installed.
     """
     if settings.usage.url is not None:
-        _redis("limits.redis_ledger")
+        import_redis("limits.redis_ledger", key="usage.url")
 
 
 def _ledger(settings: Settings, *, environ: Mapping[str, str], home: Path, clock: Clock) -> ClosableLedger:
     url = settings.usage.url
     if url is None:
         return EmbeddedLedger(ledger_path(environ, home), clock)
-    ledger: ClosableLedger = _redis("limits.redis_ledger").RedisLedger(url.reveal(), where=_where(url), clock=clock)
+    ledger: ClosableLedger = import_redis("limits.redis_ledger", key="usage.url").RedisLedger(
+        url.reveal(), where=where(url), clock=clock
+    )
     return ledger
-
-
-def _redis(module: str) -> Any:
-    """Import a module of ours that needs the optional package; it costs a tenth of a second."""
-    try:
-        return importlib.import_module(f"nanobatch.{module}")
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "redis":
-            raise
-        raise ConfigError("usage.url needs another package: pip install 'nanobatch[redis]'") from None
-
-
-def _where(url: Secret) -> str:
-    """Call a server without its password."""
-    parts = urlsplit(url.reveal())
-    return f"the Redis at {parts.hostname}:{parts.port or 6379}"
 
 
 def _no_share(_provider: ProviderSettings) -> None:

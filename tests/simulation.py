@@ -41,6 +41,7 @@ from nanobatch.sandbox.limits import Limits as VendorLimits
 from nanobatch.sandbox.limits import Moment
 from nanobatch.sandbox.plan import Plan
 from nanobatch.settings import (
+    CacheSettings,
     Defaults,
     Limits,
     OutputSettings,
@@ -235,6 +236,7 @@ def simulate(  # noqa: PLR0913 - a run has many sides
         OutputSettings(dir=str(root / f"{name}-images")),
         tuple(vendor.settings for vendor in vendors),
         usage=UsageSettings(a_day),
+        cache=CacheSettings(enabled=False),  # two runs with the same prompts are two runs
     )
     os.environ["XDG_STATE_HOME"] = str(root / "state")
     work = _Work(root / f"{name}-images", vendors, seed, start, watch or (lambda _: None), day)

@@ -12,6 +12,7 @@ import typer
 
 from nanobatch import __version__
 from nanobatch.cli.batch import batch
+from nanobatch.cli.cache import cache
 from nanobatch.cli.doctor import doctor
 from nanobatch.cli.estimate_cost import estimate_cost
 from nanobatch.cli.gallery import gallery
@@ -41,6 +42,7 @@ app.command()(run)
 app.command(name="estimate-cost")(estimate_cost)
 app.command(name="providers")(providers)
 app.add_typer(batch, name="batch")
+app.add_typer(cache, name="cache")
 app.command()(doctor)
 app.command()(status)
 app.command()(verify)

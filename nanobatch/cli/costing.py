@@ -12,6 +12,7 @@ from typing import Any
 
 from rich.table import Table
 
+from nanobatch.cache_assembly import NOT_ASKED, Preview, preview
 from nanobatch.catalog import Catalog, load_catalog
 from nanobatch.catalog.profiles import Profile, find_profile, provider_traits, recommend
 from nanobatch.catalog.tables import NEWEST, PriceTable, price_table
@@ -57,6 +58,7 @@ class Work:
     wanted: Sequence[Wanted]
     jobs: Iterable[Job]
     done: set[int]
+    cache: Preview = NOT_ASKED
 
 
 def perform(ask: Ask) -> int:
@@ -154,7 +156,7 @@ def _files(ask: Ask, settings: Settings) -> Work:
     finally:
         prepared.references.close()
     wanted = [Wanted(model, size, images) for (model, size), images in kinds.items()]
-    return Work(wanted, prepared.planner.jobs(), done)
+    return Work(wanted, prepared.planner.jobs(), done, preview(settings, prepared.request, now=SystemClock().wall()))
 
 
 def _plan(
@@ -170,7 +172,7 @@ def _plan(
             raise InputError(f"nobody in this plan sells {wanted.model} at {wanted.size}: {reason}")
     found = estimate(
         work.jobs, sellers, done=work.done, inputs=ask.prompts, output="", skipped=0, sandbox=False, warnings=(),
-        strategy=settings.run.strategy, latency_seconds=ask.latency_seconds,
+        strategy=settings.run.strategy, latency_seconds=ask.latency_seconds, known=work.cache.find,
     )  # fmt: skip
     return {
         "strategy": found["strategy"],
@@ -182,7 +184,8 @@ def _plan(
         "duration_seconds": found["duration_seconds"],
         "bound_by": found["bound_by"],
         "already_done": found["already_done"],
-        "cached": 0,
+        "cached": found["cached"] if work.cache.unknown is None else None,
+        "cached_unknown": work.cache.unknown,
     }
 
 
@@ -214,6 +217,8 @@ def render(found: Mapping[str, Any]) -> Table:
         f"The plan ({plan['strategy']}): {shares}; {expected} expected, {low} to {high}; "
         f"{_time(plan['duration_seconds'])}"
         + (f"; {plan['already_done']:,} are there already" if plan["already_done"] else "")
+        + (f"; {plan['cached']:,} are in the cache" if plan["cached"] else "")
+        + (f"; {plan['cached_unknown']}" if plan["cached_unknown"] else "")
     )
     if (profile := found.get("profile")) is not None:
         table.caption = "\n".join([*_recommended(profile), table.caption])

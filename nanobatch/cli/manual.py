@@ -22,9 +22,9 @@ from nanobatch.cli.app import app
 from nanobatch.cli.manual_texts import AFTER, BEFORE
 from nanobatch.lookup import ENVIRONMENT
 from nanobatch.schema import SECTIONS
-from nanobatch.settings import Defaults, OutputSettings, RunSettings
+from nanobatch.settings import CacheSettings, Defaults, OutputSettings, RunSettings
 
-SETTINGS = {"defaults": Defaults(), "run": RunSettings(), "output": OutputSettings()}
+SETTINGS = {"defaults": Defaults(), "run": RunSettings(), "output": OutputSettings(), "cache": CacheSettings()}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

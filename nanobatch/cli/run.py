@@ -126,6 +126,16 @@ def run(  # noqa: PLR0913 - one parameter per option
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Send everything again; earlier images are kept aside.", rich_help_panel=RUN)
     ] = False,
+    cache: Annotated[
+        bool | None,
+        typer.Option(
+            "--cache/--no-cache", help="Use images of earlier runs, and remember new ones.", rich_help_panel=RUN
+        ),
+    ] = None,
+    dedupe: Annotated[
+        bool,
+        typer.Option("--dedupe", help="Equal rows share their images, instead of variants.", rich_help_panel=RUN),
+    ] = False,
     batch: Annotated[
         bool,
         typer.Option("--batch", help="Order in batches, at half the price and within a day.", rich_help_panel=RUN),
@@ -204,6 +214,7 @@ def run(  # noqa: PLR0913 - one parameter per option
         "defaults.aspect_ratio": aspect_ratio,
         "defaults.seed": seed,
         "defaults.images_per_prompt": images_per_prompt,
+        "cache.enabled": cache,
         "run.strategy": strategy,
         "run.budget_usd": budget,
         "run.retries": retries,
@@ -222,6 +233,7 @@ def run(  # noqa: PLR0913 - one parameter per option
         skip_invalid=skip_invalid,
         retry_failed=retry_failed,
         fresh=fresh,
+        dedupe=dedupe,
         command=tuple(sys.argv[1:]),
         batch="run" if batch else None,
         spill=spill is not None,

@@ -38,6 +38,11 @@ class Mode(enum.StrEnum):
     COLLECT = "collect"  # look once, and collect what is over
     CANCEL = "cancel"  # ask the vendors to end what is open, then as above
 
+    @property
+    def orders(self) -> bool:
+        """Whether it orders anything."""
+        return self in (Mode.RUN, Mode.SUBMIT)
+
 
 @dataclass(slots=True)
 class _Watch:

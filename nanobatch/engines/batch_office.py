@@ -207,8 +207,8 @@ class Office:
         """Yield the jobs that are to be ordered, with where and what they weigh."""
         return self.weighed(
             job
-            for job in self.plan.jobs()
-            if self.folder.wants(job) and job.id not in self.pipeline.tasks and job.id not in self.landed
+            for job in self.folder.left(self.plan.jobs())
+            if job.id not in self.pipeline.tasks and job.id not in self.landed
         )
 
     def weighed(self, jobs: Iterable[Job]) -> Iterator[tuple[Lot, Job, Weight]]:

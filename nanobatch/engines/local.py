@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Protocol
 
 from nanobatch.clock import Clock
 from nanobatch.errors import StoreError
@@ -15,8 +17,21 @@ from nanobatch.pipeline import Pipeline
 from nanobatch.stopping import Stop, Stopped, StopReason
 
 FEED_AT_ONCE = 256  # rows read before the loop gets a turn
+SIFT_AT_ONCE = 2048  # jobs that are looked up together
 SYNC_EVERY_SECONDS = 1.0
 MOST_ASIDE = 10_000  # jobs, of about 2 kB each
+
+
+class Sieve(Protocol):
+    """Knows jobs that need not be sent."""
+
+    async def sift(self, jobs: Sequence[Job]) -> tuple[list[Job], Any]:
+        """Part the jobs that must be sent from those that `deliver` can take to their records."""
+        ...
+
+    async def deliver(self, hits: Any) -> list[Job]:
+        """Take some of them to their records; return the jobs that must be sent after all."""
+        ...
 
 
 @dataclass(slots=True)
@@ -36,6 +51,7 @@ class LocalEngine:
     grace_seconds: float
     sync: Callable[[], None]  # flushes journals to the disk; called in a thread about every second
     tick: Callable[[], None]  # lets observers act on time, about every second
+    sieve: Sieve | None = None
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _aside: dict[str | None, deque[Job]] = field(default_factory=dict)  # jobs of crowded lanes, by the provider named
 
@@ -57,14 +73,29 @@ class LocalEngine:
             keeper.cancel()
 
     async def _feed(self, jobs: Iterable[Job], queue: asyncio.Queue[Job | None]) -> None:
+        if self.sieve is None:
+            await self._put(jobs, queue)
+        else:
+            await self._put_sifted(iter(jobs), queue, self.sieve)
+        for _ in range(self.workers):
+            await queue.put(None)
+
+    async def _put_sifted(self, jobs: Iterator[Job], queue: asyncio.Queue[Job | None], sieve: Sieve) -> None:
+        """Put what must be sent in line, some thousand jobs after the other."""
+        while self.stop.reason is None and (some := await _some(jobs)):
+            misses, hits = await sieve.sift(some)
+            async with asyncio.TaskGroup() as group:  # hits need not wait until the queue has room for misses
+                delivery = group.create_task(sieve.deliver(hits))
+                await self._put(misses, queue)
+            await self._put(delivery.result(), queue)
+
+    async def _put(self, jobs: Iterable[Job], queue: asyncio.Queue[Job | None]) -> None:
         for number, job in enumerate(jobs):
             await queue.put(job)
             if number % FEED_AT_ONCE == 0:
                 await asyncio.sleep(0)
             if self.stop.reason is not None:
-                break
-        for _ in range(self.workers):
-            await queue.put(None)
+                return
 
     async def _work(self, queue: asyncio.Queue[Job | None]) -> None:
         while (job := await self._next(queue)) is not None:
@@ -128,3 +159,12 @@ class LocalEngine:
             except StoreError as error:
                 self.stop.ask(StopReason("store", error.message, error.exit_code))
                 return
+
+
+async def _some(jobs: Iterator[Job]) -> list[Job]:
+    """Read the next jobs, giving the loop a turn now and then."""
+    found: list[Job] = []
+    while len(found) < SIFT_AT_ONCE and (more := list(islice(jobs, FEED_AT_ONCE))):
+        found += more
+        await asyncio.sleep(0)
+    return found

@@ -93,7 +93,7 @@ class Figures:
         provider = record.provider or "none"
         self.cost_usd[provider] = self.cost_usd.get(provider, 0.0) + record.cost_usd
         self.maybe_usd += record.maybe_cost_usd
-        if record.has_image:
+        if record.has_image and not event.from_cache:
             self.images[provider] += 1
 
     def metrics(self) -> Iterator[Metric]:

@@ -75,6 +75,7 @@ class PlainLines:
         parts = [
             f"{count(tally.settled)}/{count(tally.jobs)}",
             f"{count(tally.done)} new",
+            f"{count(tally.cached)} from the cache" if tally.cached else "",
             f"{count(tally.failed)} failed" if tally.failed else "",
             f"{count(tally.in_flight)} in flight" if tally.in_flight else "",
             f"{rate(landing)}/min" if landing is not None else "",

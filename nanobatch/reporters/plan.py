@@ -11,7 +11,9 @@ from nanobatch.reporters.wording import count, duration, images, money, safe
 def render_plan_text(plan: Mapping[str, Any]) -> str:
     """Return the plan in a few lines."""
     done, to_send = count(plan["already_done"]), count(plan["to_send"])
-    lines = [f"{images(plan['jobs'])} wanted, {done} already on disk, {to_send} to generate"]
+    cached = f"{count(plan['cached'])} in the cache, " if plan["cached"] else ""
+    copies = f"{count(plan['duplicates'])} copies of others, " if plan["duplicates"] else ""
+    lines = [f"{images(plan['jobs'])} wanted, {done} already on disk, {cached}{copies}{to_send} to generate"]
     if plan["skipped_rows"]:
         lines.append(f"{count(plan['skipped_rows'])} bad rows left out")
     lines.append(f"into {safe(plan['output'], 300)}" + (", from the sandbox" if plan["sandbox"] else ""))

@@ -123,7 +123,8 @@ class ProgressDisplay:
             (5, f"{rate(landing)}/min" if landing is not None else ""),
             (4, money(tally.cost_usd) + (" pretended" if tally.sandbox else "")),
             (6, f"{money(tally.maybe_usd)} possibly billed" if tally.maybe_usd else ""),
-            (7, f"{count(tally.resumed)} already done" if tally.resumed else ""),
+            (7, f"{count(tally.cached)} from the cache" if tally.cached else ""),
+            (8, f"{count(tally.resumed)} already done" if tally.resumed else ""),
         ]
 
     def _lane(self, name: str, lane: LaneTally) -> Text:

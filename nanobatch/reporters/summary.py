@@ -39,8 +39,9 @@ def render_text(summary: Mapping[str, Any]) -> str:
 def _headline(summary: Mapping[str, Any]) -> str:
     have = summary["ok"] + summary["cached"]
     resumed = f" ({count(summary['resumed'])} from earlier runs)" if summary["resumed"] else ""
+    cached = f" ({count(summary['cached'])} from the cache)" if summary["cached"] else ""
     return (
-        f"{count(have)} of {images(summary['jobs'])}{resumed} in {safe(summary['output'], 300)}, "
+        f"{count(have)} of {images(summary['jobs'])}{resumed}{cached} in {safe(summary['output'], 300)}, "
         f"after {duration(summary['duration_seconds'])}"
     )
 
@@ -55,6 +56,8 @@ def _money_line(summary: Mapping[str, Any]) -> str:
         parts.append(f"{money(summary['maybe_cost_usd'])} possibly billed besides")
     if summary["saved_by_resume_usd"]:
         parts.append(f"{money(summary['saved_by_resume_usd'])} not spent again")
+    if summary["saved_by_cache_usd"]:
+        parts.append(f"{money(summary['saved_by_cache_usd'])} saved by the cache")
     if summary["images_per_minute"]:
         parts.append(f"{rate(summary['images_per_minute'])} images per minute")
     return ", ".join(parts)

@@ -43,6 +43,7 @@ class Tally:
     jobs: int = 0
     resumed: int = 0
     done: int = 0
+    cached: int = 0  # images taken over from earlier runs elsewhere
     failed: int = 0
     cost_usd: float = 0.0
     maybe_usd: float = 0.0
@@ -66,16 +67,8 @@ class Tally:
             case AttemptFailed():
                 self._arrive(event.job)
                 self._note(f"{event.provider}: {event.message}" if event.provider else event.message)
-            case JobFinished(record=record):
-                self._arrive(record.job)
-                if record.has_image:
-                    self.done += 1
-                    self._landings.append(self.clock.monotonic())
-                    self._lane(record.provider or "").done += 1
-                elif record.status is not Status.UNFINISHED:
-                    self.failed += 1
-                self.cost_usd += record.cost_usd
-                self.maybe_usd += record.maybe_cost_usd
+            case JobFinished():
+                self._finish(event)
             case LaneChanged():
                 self._change(event)
             case Warned(message=message):
@@ -93,7 +86,7 @@ class Tally:
     @property
     def settled(self) -> int:
         """Jobs that need nothing more, earlier runs included."""
-        return self.resumed + self.done + self.failed
+        return self.resumed + self.cached + self.done + self.failed
 
     @property
     def last_errors(self) -> list[tuple[str, int]]:
@@ -112,6 +105,20 @@ class Tally:
         """Return the time left at the rate of the last minute."""
         rate = self.per_minute()
         return (self.jobs - self.settled) / rate * 60 if rate else None
+
+    def _finish(self, event: JobFinished) -> None:
+        record = event.record
+        self._arrive(record.job)
+        if record.has_image and event.from_cache:
+            self.cached += 1
+        elif record.has_image:
+            self.done += 1
+            self._landings.append(self.clock.monotonic())
+            self._lane(record.provider or "").done += 1
+        elif record.status is not Status.UNFINISHED:
+            self.failed += 1
+        self.cost_usd += record.cost_usd
+        self.maybe_usd += record.maybe_cost_usd
 
     def _change(self, event: LaneChanged) -> None:
         lane = self._lane(event.provider)

@@ -122,12 +122,15 @@ def test_interrupted_by_a_person(desk: BatchBench) -> None:
 
 
 @pytest.mark.parametrize("first", [1, 2, 3, 4])
-def test_death_at_any_change_of_the_disk(tmp_path: Path, project_root: Path, first: int) -> None:
+def test_death_at_any_change_of_the_disk(
+    tmp_path: Path, project_root: Path, first: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """For k = 1, 2, 3 ... until a run survives: every batch is made once, no image is lost, none is bought twice."""
     tried = 0
     for step in range(first, 500, 4 * 5):
         folder = tmp_path / str(step)
         folder.mkdir()
+        monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
         with bench(folder, batch={"rows": 4, "poll_seconds": 0.01}) as desk:
             desk.prompts(6)
             desk.settings()

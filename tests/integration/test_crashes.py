@@ -18,9 +18,9 @@ PROMPTS = 5
 CONCURRENCY = 2
 
 
-def run(folder: Path, checkout: Path, *, die_at: int | None) -> int:
-    environment = dict(os.environ, PYTHONPATH=str(checkout))
-    arguments = ["run", "prompts.csv", "-o", "out", "--progress", "none"]
+def run(folder: Path, checkout: Path, *, die_at: int | None, out: str = "out") -> int:
+    environment = dict(os.environ, PYTHONPATH=str(checkout), XDG_CACHE_HOME=str(folder / "cache"))
+    arguments = ["run", "prompts.csv", "-o", out, "--progress", "none"]
     command = [sys.executable, "-m", "nanobatch", *arguments]
     if die_at is not None:
         command = [sys.executable, "-c", DYING, str(die_at), *arguments]
@@ -40,11 +40,11 @@ def prepare(folder: Path, vendor: SandboxProcess) -> None:
     )
 
 
-def assert_whole(out: Path) -> None:
+def assert_whole(out: Path, status: str = "ok") -> None:
     manifest = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
     assert [record["index"] for record in manifest] == list(range(1, PROMPTS + 1))
     for record in manifest:
-        assert record["status"] == "ok"
+        assert record["status"] == status
         assert hashlib.sha256((out / record["file"]).read_bytes()).hexdigest() == record["sha256"]
     assert len(list((out / "images").iterdir())) == PROMPTS
     assert list(out.rglob("*.part")) == []
@@ -70,4 +70,24 @@ def test_death_at_any_change_of_the_disk(tmp_path: Path, project_root: Path, fir
             survived = True
             break
     assert survived
+    assert tried >= 3
+
+
+@pytest.mark.parametrize("first", [1, 2, 3])
+def test_death_while_images_come_from_the_cache(tmp_path: Path, project_root: Path, first: int) -> None:
+    """For k = 1, 2, 3 ... until a run survives: the next run has every image, and nobody was asked for one."""
+    folder = tmp_path / "cached"
+    tried = 0
+    with sandbox() as vendor:
+        prepare(folder, vendor)
+        assert run(folder, project_root, die_at=None, out="earlier") == 0
+        for step in range(first, 400, 3 * 3):
+            died = run(folder, project_root, die_at=step) == DIED
+            assert run(folder, project_root, die_at=None) == 0
+            assert_whole(folder / "out", "cached")
+            (folder / "out").rename(folder / f"out-{step}")
+            tried += died
+            if not died:
+                break
+        assert vendor.books()["requests"] == PROMPTS
     assert tried >= 3

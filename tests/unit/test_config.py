@@ -206,7 +206,9 @@ def test_a_users_folder_may_be_missing(place: Place) -> None:
         ("run: {budget_usd: -1}\n", "nanobatch.yaml:1: run.budget_usd must be a number of 0 or more"),
         ("usage: {budget_usd_per_day: -5}\n", "nanobatch.yaml:1: usage.budget_usd_per_day must be a number of 0 or more"),
         ("run: {strategy: dearest}\n", "nanobatch.yaml:1: run.strategy must be priority or cheapest or fastest, not 'dearest'"),
-        ("cache: {url: 'redis://:password@x'}\n", "nanobatch.yaml:1: cache.url is not available in this version yet"),
+        ("cache: {url: 'http://:password@x'}\n", "nanobatch.yaml:1: cache.url must be an address like redis://"),
+        ("cache: {ttl: soon}\n", "nanobatch.yaml:1: cache.ttl must be a duration such as 90s"),
+        ("cache: {max_gb: 0}\n", "nanobatch.yaml:1: cache.max_gb must be a number of 0.001 or more"),
         ("usage: {url: 'http://:password@x'}\n", "nanobatch.yaml:1: usage.url must be an address like redis://"),
         ("cache: {semantic: {enabled: true}}\n", "nanobatch.yaml:1: cache.semantic {'enabled': True} is not available"),
         ("output: {gallery: perhaps}\n", "nanobatch.yaml:1: output.gallery must be true or false, not 'perhaps'"),
@@ -273,6 +275,16 @@ def test_what_the_harness_of_a_user_writes_is_fine(place: Place) -> None:
     found = place.load()
     assert found.providers[0].name == "relay"
     assert not found.output.gallery
+
+
+def test_the_cache_is_set_up_as_written(place: Place) -> None:
+    """Durations become seconds, an address becomes a secret, and what is not written keeps its default."""
+    place.write("cache: {url: 'redis://:password@h:6379/0', ttl: 2d, keep_images: true, max_gb: 0.5}\n" + RELAY)
+    cache = place.load(environ={**KEY, "NANOBATCH_CACHE_REFUSALS": "false"}).cache
+    assert (cache.ttl_seconds, cache.keep_images, cache.max_gb, cache.refusals) == (172_800.0, True, 0.5, False)
+    assert (cache.enabled, cache.prefix, cache.max_value_mb, cache.hard_links) == (True, "nanobatch", 32.0, False)
+    assert cache.url is not None
+    assert "password" not in repr(cache)
 
 
 def test_without_a_configuration_every_key_counts(place: Place) -> None:

@@ -21,6 +21,8 @@ KEYS = [
     "output",
     "jobs",
     "already_done",
+    "cached",
+    "duplicates",
     "to_send",
     "skipped_rows",
     "sandbox",
@@ -190,3 +192,20 @@ def test_the_plan_follows_the_strategy() -> None:
     assert images("priority") == {"dear": 300}
     assert images("cheapest") == {"cheap": 300}
     assert images("fastest") == {"dear": 200, "cheap": 100}
+
+
+def test_what_the_cache_answers_costs_nothing() -> None:
+    """It is neither sent nor paid, and neither are copies of equal rows; what is on disk is not counted twice."""
+    wanted = jobs(10)
+    wanted[9] = replace(wanted[9], twin=wanted[0].id)
+    asked: list[int] = []
+
+    def known(some: Sequence[Job]) -> set[str]:
+        asked.append(len(some))
+        return {job.id for job in some[:4]}
+
+    found = plan(wanted, seller(prices={"1K": 0.5}), done={fingerprint(wanted[0].id)}, known=known)
+    counts = [found[key] for key in ("jobs", "already_done", "cached", "duplicates", "to_send")]
+    assert counts == [10, 1, 3, 1, 5]
+    assert found["cost_usd"]["high"] == 2.5
+    assert asked == [10]

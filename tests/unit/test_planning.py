@@ -142,6 +142,26 @@ def test_fingerprints_are_the_jobs_in_short(plans: Plans, options: dict[str, Any
     assert list(planner.fingerprints()) == expected
 
 
+def test_equal_rows_may_share_their_images(tmp_path: Path) -> None:
+    """With dedupe an equal row has the first one's job for a twin; ids and names stay those of variants."""
+    path = tmp_path / "p.csv"
+    path.write_text("id,prompt,n,provider\na,fox,2,\nb,owl,,\nc,fox,3,\nd,fox,,other\ne,fox,1,\n")
+
+    def jobs(*, dedupe: bool, **options: Any) -> list[Job]:
+        files = PromptFiles([str(path)], ReadOptions(**options))
+        return list(Planner(files, Defaults(model="m"), digest=digest, dedupe=dedupe).jobs())
+
+    plain, shared = jobs(dedupe=False), jobs(dedupe=True)
+    assert [dataclasses.replace(job, twin=None) for job in shared] == plain
+    assert {job.twin for job in plain} == {None}
+    ids = [job.id for job in plain]
+    twins = [None if job.twin is None else ids.index(job.twin) for job in shared]
+    assert [job.prompt.id for job in plain] == ["a", "a", "b", "c", "c", "c", "d", "e"]
+    assert twins == [None, None, None, 0, 1, None, None, 0]
+    left = [(job.prompt.id, job.twin is None) for job in jobs(dedupe=True, only="[ce]")]
+    assert left == [("c", True), ("c", True), ("c", True), ("e", False)], "who is not chosen is nobody's twin"
+
+
 def test_choosing_rows_does_not_change_their_variants(plans: Plans) -> None:
     """A row that --only picks is the same job as in the whole run, also when an equal row stands before it."""
     content = "id,prompt\na,fox\nb,fox\nc,owl\n"

@@ -36,6 +36,7 @@ KEYS = [
     "resumed",
     "attempts",
     "saved_by_resume_usd",
+    "saved_by_cache_usd",
     "images_per_minute",
     "cost_usd",
     "maybe_cost_usd",

@@ -17,7 +17,7 @@ ROW: dict[str, Any] = {
 PLAN: dict[str, Any] = {
     "strategy": "priority", "allocations": [{"provider": "google", "lane": "sync", "images": 10, "cost_usd": 1.5}],
     "cost_usd": {"low": 1.34, "expected": 1.5, "high": 1.68}, "duration_seconds": 90.0, "bound_by": "rpm",
-    "already_done": 3, "cached": 0,
+    "already_done": 3, "cached": 0, "cached_unknown": None,
 }  # fmt: skip
 
 
@@ -49,5 +49,8 @@ def test_the_plan_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     words = " ".join(shown(capsys, {**ROW, "yearly_usd": 16.08, "monthly_usd": 1.34}).split())
     assert "The plan (priority): 10 at google; 1.50 expected, 1.34 to 1.68; 90 s; 3 are there already" in words
     assert "a year" in words
+    cached = " ".join(shown(capsys, ROW, plan={**PLAN, "cached": 5}).split())
+    assert "3 are there already; 5 are in the cache" in cached
+    assert "unasked" in shown(capsys, ROW, plan={**PLAN, "cached": None, "cached_unknown": "unasked"})
     nothing = {**PLAN, "allocations": [], "already_done": 0}
     assert "nothing to do" in shown(capsys, ROW, plan=nothing)

@@ -177,7 +177,7 @@ def test_a_plan_sends_and_writes_nothing(shell: Shell, server: TinyServer) -> No
     """`--dry-run` leaves no trace, in either format."""
     before = shell.files()
     assert list(plan(shell)) == [
-        "inputs", "output", "jobs", "already_done", "to_send", "skipped_rows", "sandbox", "strategy", "providers",
+        "inputs", "output", "jobs", "already_done", "cached", "duplicates", "to_send", "skipped_rows", "sandbox", "strategy", "providers",
         "sizes",
         "cost_usd", "duration_seconds", "bound_by", "warnings",
     ]  # fmt: skip

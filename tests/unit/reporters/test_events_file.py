@@ -23,7 +23,7 @@ KEYS = {
     "attempt_failed": [
         "job", "id", "provider", "attempt", "code", "message", "http_status", "retry_in_seconds",
     ],
-    "job_finished": ["record"],
+    "job_finished": ["record", "from_cache", "saved_usd"],
     "lane_changed": ["provider", "state", "message", "until"],
     "warned": ["message"],
     "stopping": ["reason", "in_flight", "grace_seconds"],

@@ -17,7 +17,7 @@ def plan(**more: Any) -> dict[str, Any]:
         "price_usd": {"1K": 0.134, "4K": 0.24},
     }  # fmt: skip
     given = {
-        "jobs": 1000, "already_done": 100, "to_send": 900, "skipped_rows": 0, "output": "out", "sandbox": False,
+        "jobs": 1000, "already_done": 100, "cached": 0, "duplicates": 0, "to_send": 900, "skipped_rows": 0, "output": "out", "sandbox": False,
         "providers": [provider], "cost_usd": {"low": 120.6, "expected": 135.7, "high": 150.75},
         "duration_seconds": 1980.0, "bound_by": "concurrency", "warnings": [],
     }  # fmt: skip
@@ -33,6 +33,13 @@ def test_the_plan_says_how_many_by_whom_for_how_much_and_how_long() -> None:
         "expected cost $135.70 ($120.60 to $150.75)",
         "expected time 33 m 00 s, bounded by concurrency",
     ]
+
+
+def test_what_costs_nothing_is_named() -> None:
+    """Images of earlier runs, and copies of equal rows."""
+    [line, *_] = render_plan_text(plan(cached=200, duplicates=50, to_send=650)).splitlines()
+    assert line == ("1,000 images wanted, 100 already on disk, 200 in the cache, 50 copies of others, 650 to generate")
+    assert "cache" not in render_plan_text(plan(cached=None))
 
 
 def test_a_certain_price_has_no_spread() -> None:
