@@ -26,6 +26,7 @@ from nanobatch.manifest import peek
 from nanobatch.model import Job, Origin, Params, Prompt
 from nanobatch.planning import job_id
 from nanobatch.preparation import Request, prepare
+from nanobatch.reporters.fitting import FittingTable
 from nanobatch.routing import Seller, why_not
 from nanobatch.settings import Settings
 from nanobatch.starting import load_from_surroundings
@@ -189,7 +190,7 @@ def _plan(
     }
 
 
-def render(found: Mapping[str, Any]) -> Table:
+def render(found: Mapping[str, Any]) -> FittingTable:
     """Draw the providers side by side, then the plan."""
     is_periodic = any(row["yearly_usd"] is not None for row in found["providers"])
     table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left", caption_justify="left")
@@ -222,7 +223,7 @@ def render(found: Mapping[str, Any]) -> Table:
     )
     if (profile := found.get("profile")) is not None:
         table.caption = "\n".join([*_recommended(profile), table.caption])
-    return table
+    return FittingTable(table, ["bound by", "each", "saved", "a month", "batch", "size", "time"])
 
 
 def _recommended(profile: Mapping[str, Any]) -> list[str]:

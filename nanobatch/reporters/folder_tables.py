@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from nanobatch.reporters.fitting import FittingTable
 from nanobatch.reporters.wording import count, duration, images, money, rate, safe
 
 PROBLEMS_SHOWN = 20
@@ -81,17 +82,17 @@ def _requests(found: Mapping[str, Any]) -> str:
     return f"{number} were on the wire when it ended: possibly billed, {worst}{ordered}"
 
 
-def _providers(providers: Mapping[str, Mapping[str, Any]]) -> Table:
+def _providers(providers: Mapping[str, Mapping[str, Any]]) -> FittingTable:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("provider", overflow="fold")
+    table.add_column("provider", overflow="fold", min_width=8)
     for title in ("images", "attempts", "cost"):
         table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("failed attempts", overflow="fold")
+    table.add_column("failed attempts", overflow="fold", min_width=15)
     for name, found in providers.items():
         errors = ", ".join(f"{safe(code, 40)} {count(number)}" for code, number in found["errors"].items())
         cost = money(found["cost_usd"])
         table.add_row(safe(name, 40), count(found["images"]), count(found["attempts"]), cost, errors)
-    return table
+    return FittingTable(table, ["attempts", "failed attempts"])
 
 
 def _reasons(failures: Iterable[Mapping[str, Any]]) -> Table:
