@@ -39,15 +39,16 @@ app = typer.Typer(
 )
 app.command()(init)
 app.command()(run)
-app.command(name="estimate-cost")(estimate_cost)
-app.command(name="providers")(providers)
-app.add_typer(batch, name="batch")
-app.add_typer(cache, name="cache")
-app.command()(doctor)
-app.command()(status)
-app.command()(verify)
-app.command()(gallery)
-app.command()(sandbox)
+# The list of commands shows one line of each; what is longer would end in the middle of a sentence.
+app.command(name="estimate-cost", short_help="Tell price and time at every provider.")(estimate_cost)
+app.command(name="providers", short_help="Show providers: keys, models, prices, limits.")(providers)
+app.add_typer(batch, name="batch", short_help="Order images at half the price, within a day.")
+app.add_typer(cache, name="cache", short_help="Look after the images kept for later runs.")
+app.command(short_help="Check keys, configuration, disk and prices.")(doctor)
+app.command(short_help="Show how the run in a folder stands.")(status)
+app.command(short_help="Read every image again and compare it.")(verify)
+app.command(short_help="Put all images of a run on one page.")(gallery)
+app.command(short_help="Speak the providers' formats on 127.0.0.1.")(sandbox)
 
 
 def _version(value: bool) -> None:  # noqa: FBT001 - typer calls it so

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from collections.abc import Sequence
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -23,14 +25,14 @@ class FittingTable:
         self._expendable = expendable
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        columns = self._table.columns
+        shown = copy.copy(self._table)
         for title in self._expendable:
-            widths = [_width(column, console) for column in self._table.columns]
+            widths = [_width(column, console) for column in shown.columns]
             if sum(widths) + _PADDING * len(widths) <= options.max_width:
                 break
-            self._table.columns = [column for column in self._table.columns if column.header != title]
-        yield self._table
-        self._table.columns = columns
+            kept = [column for column in shown.columns if column.header != title]
+            shown.columns = [dataclasses.replace(column, _index=number) for number, column in enumerate(kept)]
+        yield shown
 
 
 def _width(column: Column, console: Console) -> int:

@@ -123,3 +123,11 @@ def test_the_version_also_among_other_options(shell: Shell) -> None:
     """`--version` wins over what stands beside it."""
     done = shell.run("--version", "run")
     assert (done.returncode, done.stdout) == (0, f"nanobatch {__version__}\n")
+
+
+def test_the_list_of_commands_ends_no_line_in_the_middle_of_a_sentence(shell: Shell) -> None:
+    """In a terminal of 80 columns; a command whose first sentence is longer has a `short_help`."""
+    shell.env["COLUMNS"] = "80"
+    listed = shell.run("--help").stdout.split("Commands:")[1].strip().splitlines()
+    assert len(listed) > 8
+    assert [line for line in listed if line.endswith("...")] == []
