@@ -33,9 +33,10 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.resolver import ThreadedResolver
 
-from nanobatch.bodies import Arrivals, Turnstile, limit_read
+from nanobatch.bodies import Arrivals, limit_read
 from nanobatch.errors import ConfigError
 from nanobatch.roads import REACHED, AiohttpTransport, HeadFirst
+from nanobatch.turnstile import Turnstile
 from nanobatch.wire_errors import PrivateAddress
 
 CONNECT_SECONDS = 15.0  # name, connect and TLS together

@@ -22,7 +22,8 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.http import HttpProcessingError, RawResponseMessage
 from yarl import URL
 
-from nanobatch.bodies import Arrivals, Body, BrokenBody, Consumer, Turnstile, framing_of, inflater_of, limit_read
+from nanobatch.bodies import Arrivals, Body, BrokenBody, Consumer, framing_of, inflater_of, limit_read
+from nanobatch.turnstile import Turnstile
 from nanobatch.wire_errors import translated
 
 _BYTES_AT_ONCE = 2**20  # a larger request body is written in steps
