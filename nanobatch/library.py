@@ -78,6 +78,8 @@ class Options(TypedDict, total=False):
     on_quota: Literal["stop", "wait"]
     on_unknown: Literal["retry", "hold"]
     retry_failed: bool
+    dedupe: bool  # equal rows share their images, instead of variants
+    cache: bool  # take over images that earlier runs elsewhere have paid for
     fresh: bool
     batch: bool  # half-price batches: may take a day
     sandbox: bool  # local doubles of the providers: no key, no cost
@@ -95,13 +97,14 @@ _SETTINGS = {  # options that are settings, by their place in the configuration
     "strategy": "run.strategy",
     "budget": "run.budget_usd",
     "retries": "run.retries",
+    "cache": "cache.enabled",
     "timeout": "run.timeout_seconds",
     "on_quota": "run.on_quota",
     "on_unknown": "run.on_unknown",
     "concurrency": "limits.concurrency",
     "rpm": "limits.rpm",
 }
-_REQUESTS = ("prompt_column", "template", "limit", "only", "skip_invalid", "retry_failed", "fresh")
+_REQUESTS = ("prompt_column", "template", "limit", "only", "skip_invalid", "retry_failed", "fresh", "dedupe")
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("run")
     with sandbox(faults={"safety": 1.0}) as vendor, pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
-        patch.setenv("XDG_STATE_HOME", str(place / "state"))
+        for name in ("HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
+            patch.setenv(name, str(place / name.lower()))
         provider = {"protocol": "gemini", "base_url": vendor.gemini, "api_key": "k", "prices": {"1K": 0.1}}
         (place / "nanobatch.yaml").write_text(json.dumps({"providers": {"local": provider}}))
         picture = place / "r.png"

@@ -107,6 +107,7 @@ def test_help_lists_the_commands(shell: Shell) -> None:
         "gallery",
         "sandbox",
         "batch",
+        "cache",
     ]
     assert lines["run"].startswith("Generate an image for every prompt")
 
