@@ -39,7 +39,7 @@ from nanobatch.manifest import HISTORY, Sorted64, fingerprint
 from nanobatch.manifest_reader import Line, is_below, newest_lines, require_run
 from nanobatch.model import Status
 from nanobatch.run_note import command_to_go_on
-from nanobatch.stores.local import STATE_FOLDER, size_of
+from nanobatch.stores.local import PARTS, STATE_FOLDER, size_of
 
 IMAGES = "images"
 SET_ASIDE = f"{STATE_FOLDER}/set-aside"
@@ -205,7 +205,7 @@ def _add_unrecorded(root: Path, names: array[int], images: Sorted64) -> int:
     whole = 0
     for _, landed in past.landed.values():
         names.append(hash(landed.file) & _MASK)
-        part = root / STATE_FOLDER / "parts" / landed.part
+        part = root / PARTS / landed.part
         whole += landed.bytes in (size_of(part), size_of(root / landed.file))
     return whole
 

@@ -15,6 +15,7 @@ import aiofiles.os
 from nanobatch.journal import as_store_error
 
 STATE_FOLDER = ".nanobatch"
+PARTS = f"{STATE_FOLDER}/parts"  # what is half-written; a run clears it when it begins
 
 
 class LocalStore:
@@ -27,7 +28,7 @@ class LocalStore:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._prefix = f"{root}/"  # joining text is many times faster than joining paths, a million times over
-        self._parts = root / STATE_FOLDER / "parts"
+        self._parts = root / PARTS
         self._replaced = root / STATE_FOLDER / "replaced"
         self._session = secrets.token_hex(4)
         self._count = itertools.count()

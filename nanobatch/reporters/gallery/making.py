@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,9 +19,10 @@ from nanobatch.reporters.gallery.page import pieces, written_from
 from nanobatch.reporters.gallery.thumbnails import make_all
 from nanobatch.reporters.gallery.tiles import Tiles
 from nanobatch.run_note import command_to_go_on, read_note, read_summary
-from nanobatch.stores.local import STATE_FOLDER
+from nanobatch.stores.local import PARTS
 
 GALLERY = "gallery.html"
+TRIES = 3  # of writing it: runs clear the folder of parts
 _HEAD_BYTES = 4096  # of a page, in which it says who made it
 
 
@@ -97,43 +97,61 @@ def write_gallery(root: Path, clock: Clock, *, running: bool) -> Gallery:
         StoreError: It could not be written.
     """
     require_run(root)
-    path, part = root / GALLERY, root / STATE_FOLDER / f"gallery-{os.getpid()}.part"
+    path = root / GALLERY
     if _origin(path) == "":
         raise ConfigError(f"{path} is not a page of nanobatch; move it elsewhere, it would be overwritten")
-    tiles, size, jobs = Tiles(root), 0, 0
+    tries = TRIES
+    while True:
+        tries -= 1
+        try:
+            return _written(root, path, clock, running=running)
+        except OSError as error:
+            if tries == 0 or not isinstance(error, FileNotFoundError):
+                raise as_store_error(error, path) from error
+            # A run that began or ended in this moment has cleared away what it took for somebody's remains.
+
+
+def _written(root: Path, path: Path, clock: Clock, *, running: bool) -> Gallery:
+    tiles, size = Tiles(root), 0
 
     def facts() -> Mapping[str, Any]:
-        nonlocal jobs
-        note, summary = read_note(root), read_summary(root)
-        jobs = max(tiles.statuses.total(), note.jobs if note is not None else int(summary.get("jobs") or 0))
-        return {
-            "folder": _name(root),
-            "made_at": iso(clock.wall()),
-            "running": running,
-            "sandbox": note.sandbox if note is not None else bool(summary.get("sandbox")),
-            "jobs": jobs,
-            "statuses": {
-                status: tiles.statuses[status] for status in [*Status, *tiles.statuses] if tiles.statuses[status]
-            },
-            "left_out": tiles.left_out,
-            "go_on": command_to_go_on(root, anywhere=True),
-            "retry": command_to_go_on(root, extra="--retry-failed", anywhere=True),
-            "go_on_row": command_to_go_on(root, only_missing=True, anywhere=True),
-            "retry_row": command_to_go_on(root, extra="--retry-failed", only_missing=True, anywhere=True),
-        }
+        return _facts(root, tiles, clock, running=running)
 
+    part = root / PARTS / f"gallery-{os.getpid()}.part"
+    part.parent.mkdir(parents=True, exist_ok=True)
     try:
-        part.parent.mkdir(exist_ok=True)
         with part.open("wb") as file:
             for piece in pieces(_name(root), tiles, facts, source=_identity(root)):
                 size += file.write(piece)
         part.replace(path)
-    except OSError as error:
-        raise as_store_error(error, path) from error
     finally:
-        with contextlib.suppress(OSError):
-            part.unlink()
-    return Gallery(path, tiles, jobs, size, running)
+        part.unlink(missing_ok=True)
+    return Gallery(path, tiles, _jobs(root, tiles), size, running)
+
+
+def _facts(root: Path, tiles: Tiles, clock: Clock, *, running: bool) -> Mapping[str, Any]:
+    """Return what the page says of the run as a whole."""
+    note = read_note(root)
+    return {
+        "folder": _name(root),
+        "made_at": iso(clock.wall()),
+        "running": running,
+        "sandbox": note.sandbox if note is not None else bool(read_summary(root).get("sandbox")),
+        "jobs": _jobs(root, tiles),
+        "statuses": {name: tiles.statuses[name] for name in [*Status, *tiles.statuses] if tiles.statuses[name]},
+        "left_out": tiles.left_out,
+        "go_on": command_to_go_on(root, anywhere=True),
+        "retry": command_to_go_on(root, extra="--retry-failed", anywhere=True),
+        "go_on_row": command_to_go_on(root, only_missing=True, anywhere=True),
+        "retry_row": command_to_go_on(root, extra="--retry-failed", only_missing=True, anywhere=True),
+    }
+
+
+def _jobs(root: Path, tiles: Tiles) -> int:
+    """Return how many jobs there are, those that nobody has come to yet included."""
+    note = read_note(root)
+    told = note.jobs if note is not None else int(read_summary(root).get("jobs") or 0)
+    return max(tiles.statuses.total(), told)
 
 
 def _name(root: Path) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 from nanobatch.reporters.gallery.thumbnails import MOST_PIXELS
+from nanobatch.stores.local import PARTS
 
 EDGE = 480  # pixels of the longer side: a tile is up to 240 wide, on screens of two pixels a point
 QUALITY = 78
@@ -24,8 +25,8 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "AVIF")
 MOST_MEMORY = 2 << 30
 
 
-def make(source: Path, target: Path) -> None:
-    """Write the small picture of an image.
+def make(source: Path, target: Path, part: Path) -> None:
+    """Write the small picture of an image: to `part`, then into its place.
 
     Raises:
         OSError: The image cannot be read or is broken, or the picture cannot be written.
@@ -39,18 +40,19 @@ def make(source: Path, target: Path) -> None:
         small = ImageOps.exif_transpose(image)
         if small.mode not in ("RGB", "RGBA"):
             small = small.convert("RGBA" if small.has_transparency_data else "RGB")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_suffix(f".{os.getpid()}.part")
+        for folder in (part.parent, target.parent):
+            folder.mkdir(parents=True, exist_ok=True)
         small.save(part, "WEBP", quality=QUALITY, method=2)
         part.replace(target)
 
 
 def serve(root: Path) -> None:
     """Answer each line of standard input with `made` or `no`, until it ends."""
+    part = root / PARTS / f"small-{os.getpid()}.part"
     for line in sys.stdin.buffer:
         asked = json.loads(line)
         try:
-            make(root / asked["source"], root / asked["target"])
+            make(root / asked["source"], root / asked["target"], part)
         except (OSError, ValueError, SyntaxError, MemoryError, Image.DecompressionBombError):  # what Pillow raises
             answer = b"no\n"
         else:

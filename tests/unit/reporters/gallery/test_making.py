@@ -90,6 +90,26 @@ def test_beside_a_run_at_work_it_says_so(desk: Desk) -> None:
     assert facts(desk)["running"] is True
 
 
+def test_a_run_that_clears_the_parts_just_then_is_no_failure(desk: Desk) -> None:
+    """It takes a page that is being written for somebody's remains; the page is written again."""
+    desk.record()
+
+    class Cleaner(ManualClock):
+        times = 0
+
+        def wall(self) -> float:
+            self.times += 1
+            if self.times == 1:
+                for part in desk.root.rglob("*.part"):
+                    part.unlink()
+            return super().wall()
+
+    clock = Cleaner()
+    write_gallery(desk.root, clock, running=False)
+    assert clock.times == 2
+    assert facts(desk)["statuses"] == {"ok": 1}
+
+
 def test_a_killed_run_has_a_page_too(desk: Desk) -> None:
     """With a torn last line, without run.json."""
     desk.note(5)
@@ -123,7 +143,7 @@ def test_at_the_end_of_a_run_a_failure_is_a_warning(desk: Desk) -> None:
     assert path is None
     assert "damaged" in warnings[0]
     assert (desk.root / "gallery.html").read_bytes() == before
-    assert not list((desk.root / ".nanobatch").glob("*.part"))
+    assert not list(desk.root.rglob("*.part"))
 
 
 def test_where_nothing_can_be_written_it_is_said(desk: Desk) -> None:

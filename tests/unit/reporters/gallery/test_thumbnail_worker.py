@@ -19,7 +19,7 @@ from tests.gallery_folder import image
 def test_every_kind_becomes_small(tmp_path: Path, kind: str, mode: str) -> None:
     """The longer side is bounded, the ratio stays."""
     (tmp_path / "in").write_bytes(image(1600, 800, kind, mode))
-    make(tmp_path / "in", tmp_path / "thumbs/x.webp")
+    make(tmp_path / "in", tmp_path / "thumbs/x.webp", tmp_path / "part")
     with Image.open(tmp_path / "thumbs/x.webp") as small:
         assert (small.format, small.size) == ("WEBP", (EDGE, EDGE // 2))
     assert [path.name for path in (tmp_path / "thumbs").iterdir()] == ["x.webp"]
@@ -28,7 +28,7 @@ def test_every_kind_becomes_small(tmp_path: Path, kind: str, mode: str) -> None:
 def test_what_is_transparent_stays_so(tmp_path: Path) -> None:
     """The page's own ground shines through."""
     Image.new("RGBA", (900, 900), (10, 20, 30, 0)).save(tmp_path / "in.png")
-    make(tmp_path / "in.png", tmp_path / "x.webp")
+    make(tmp_path / "in.png", tmp_path / "x.webp", tmp_path / "part")
     with Image.open(tmp_path / "x.webp") as small:
         assert small.mode == "RGBA"
 
@@ -39,7 +39,7 @@ def test_a_photo_that_lies_on_its_side_stands_up(tmp_path: Path) -> None:
     exif = photo.getexif()
     exif[0x0112] = 6
     photo.save(tmp_path / "in.jpg", exif=exif)
-    make(tmp_path / "in.jpg", tmp_path / "x.webp")
+    make(tmp_path / "in.jpg", tmp_path / "x.webp", tmp_path / "part")
     with Image.open(tmp_path / "x.webp") as small:
         assert small.size == (EDGE // 2, EDGE)
 
@@ -51,7 +51,7 @@ def test_broken_files_give_none(tmp_path: Path, data: bytes) -> None:
     """And leave nothing behind; formats that start other programs are not opened at all."""
     (tmp_path / "in").write_bytes(data)
     with pytest.raises((OSError, ValueError, SyntaxError)):
-        make(tmp_path / "in", tmp_path / "x.webp")
+        make(tmp_path / "in", tmp_path / "x.webp", tmp_path / "part")
     assert not (tmp_path / "x.webp").exists()
 
 
@@ -60,7 +60,7 @@ def test_too_many_pixels_are_not_decoded(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(thumbnail_worker, "MOST_PIXELS", 1000)
     (tmp_path / "in").write_bytes(image(100, 100))
     with pytest.raises(ValueError, match="too many pixels"):
-        make(tmp_path / "in", tmp_path / "x.webp")
+        make(tmp_path / "in", tmp_path / "x.webp", tmp_path / "part")
 
 
 def test_the_process_answers_each_line_and_ends_with_its_input(tmp_path: Path) -> None:
