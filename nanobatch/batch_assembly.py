@@ -63,6 +63,15 @@ def check_none_is_open(root: Path) -> None:
         )
 
 
+def is_of_sandbox(root: Path) -> bool:
+    """Tell whether the batches of a folder were ordered from the sandbox.
+
+    Raises:
+        ConfigError: Nothing was ordered from this folder.
+    """
+    return StoredPlan(root / PLAN).about.sandbox
+
+
 def prepare_collection(root: Path, settings: Settings, *, mode: Mode) -> Prepared:
     """Prepare to collect what a folder has ordered, from the folder alone.
 

@@ -17,7 +17,7 @@ from typing import Any
 import typer
 
 from nanobatch.assembly import run
-from nanobatch.batch_assembly import JOURNAL, open_batches, prepare_collection
+from nanobatch.batch_assembly import JOURNAL, is_of_sandbox, open_batches, prepare_collection
 from nanobatch.batches.journal import read_batches
 from nanobatch.clock import Clock, SystemClock
 from nanobatch.engines.batch import Mode
@@ -39,7 +39,7 @@ from nanobatch.reporters.wording import money, safe
 from nanobatch.run_note import read_summary
 from nanobatch.schema import duration_seconds
 from nanobatch.settings import Settings
-from nanobatch.starting import check, load_from_surroundings, nothing_sent, served
+from nanobatch.starting import check, load_from_surroundings, nothing_sent, sandbox_beside, served
 from nanobatch.stopping import Stop, StopReason
 
 INTERRUPTED = 130
@@ -99,9 +99,11 @@ def collect(root: Path, mode: Mode, *, flags: Mapping[str, Any], config_path: st
             _say(f"nanobatch: no batch of {root} is open")
             return _last_exit_code(root)
         names = list(dict.fromkeys(batch.provider for batch in open_))
-        settings = load_from_surroundings({**flags, "providers": names or None}, config_path, None)
-        prepared = prepare_collection(root, settings, mode=mode)
-        with contextlib.closing(prepared.references):
+        with contextlib.ExitStack() as stack:
+            url = stack.enter_context(sandbox_beside(root, with_batches=True)) if is_of_sandbox(root) else None
+            settings = load_from_surroundings({**flags, "providers": names or None}, config_path, url)
+            prepared = prepare_collection(root, settings, mode=mode)
+            stack.enter_context(contextlib.closing(prepared.references))
             return _said_what_next(_run(prepared, screen), root)
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -155,7 +155,7 @@ class Orders:
             state = await self._create(lane, batch)
         except (RateLimited, QuotaSpent) as error:
             self._not_taken(batch)
-            self._pause(lane, error)
+            self.pause(lane, error)
             return Outcome.LATER
         except AccountStopped as error:
             self._not_taken(batch)
@@ -281,7 +281,7 @@ class Orders:
     def _not_taken(self, batch: Batch) -> None:
         self.office.journal.not_taken(batch, at=self.office.clock.wall())
 
-    def _pause(self, lane: BatchLane, error: ExchangeError) -> None:
+    def pause(self, lane: BatchLane, error: ExchangeError) -> None:
         """Wait before the next order: as long as the vendor wishes, and longer each time."""
         usual = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0**lane.refusals)
         usual = min(usual, lane.settings.poll_seconds * 30 * 2.0**lane.refusals)
