@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from nanobatch.attempts import OpenTask, Tally
-from nanobatch.batches.journal import Batch, BatchJournal, read_batches
+from nanobatch.batches.journal import TASK_PREFIX, Batch, BatchJournal, read_batches
 from nanobatch.batches.plan import About, StoredPlan, keep
 from nanobatch.batches.rows import RowDesk
 from nanobatch.batches.terms import for_batches
@@ -216,7 +216,9 @@ def _hold_money(office: Office, tasks: dict[str, OpenTask]) -> None:
     """Set money aside for what earlier runs have ordered, as far as there is room: new orders come after it."""
     for job, task in tasks.items():
         try:
-            reservation = office.budget.reserve_now(task.worst_usd)
+            batch = office.journal.batches.get((task.task or "").removeprefix(TASK_PREFIX))
+            day, run = (batch.day, batch.run) if batch is not None else (None, "")
+            reservation = office.budget.take_over(task.worst_usd, day=day, run=run)
         except LimitReached:
             return
         if reservation is None:

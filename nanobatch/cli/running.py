@@ -129,13 +129,15 @@ def _run_and_spill(prepared: Prepared, screen: Screen, settings: Settings) -> in
     code = _run(prepared, screen)
     if not prepared.request.spill or code not in (LimitReached.exit_code, UNFINISHED) or open_batches(prepared.root):
         return code
-    left = settings
+    left, before = settings, read_summary(prepared.root)
     if (budget := settings.run.budget_usd) is not None:
-        before = read_summary(prepared.root)
         rest = max(0.0, budget - before["cost_usd"] - before["maybe_cost_usd"])
         left = dataclasses.replace(settings, run=dataclasses.replace(settings.run, budget_usd=rest))
     _say("nanobatch: what the batches gave back is sent one by one, at the usual price")
-    again = dataclasses.replace(prepared.request, batch=None, spill=False, fresh=False, retry_failed=False)
+    request = prepared.request
+    again = dataclasses.replace(
+        request, batch=None, spill=False, fresh=False, retry_failed=False, earlier=before or None
+    )
     with contextlib.closing((spilled := prepare(again, left)).references):
         return _run(spilled, screen)
 

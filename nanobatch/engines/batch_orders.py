@@ -126,7 +126,17 @@ class Orders:
         title = f"nanobatch-{secrets.token_hex(8)}"
         ids = tuple(job.id for job in chunk.jobs)
         lot = chunk.lot
-        batch = Batch(title, lot.provider, lot.model, lot.group, ids, chunk.weight.tokens, office.clock.wall())
+        batch = Batch(
+            title,
+            lot.provider,
+            lot.model,
+            lot.group,
+            ids,
+            chunk.weight.tokens,
+            office.clock.wall(),
+            day=office.held[ids[-1]].day or "",
+            run=office.budget.run,
+        )
         office.journal.plan(batch)
         refused = await asyncio.to_thread(self._write_rows, lane, chunk, office.rows_file(batch))
         for job, error in refused:
