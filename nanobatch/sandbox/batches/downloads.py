@@ -7,9 +7,9 @@ from pathlib import Path
 
 from aiohttp import web
 
+from nanobatch.sandbox.batches.records import StoredFile
 from nanobatch.sandbox.delivery import deliver, page
 from nanobatch.sandbox.dialects.base import Answer
-from nanobatch.sandbox.batches.records import StoredFile
 
 _PIECE_BYTES = 256 * 1024
 _RANGE = re.compile(r"bytes=(\d+)-")

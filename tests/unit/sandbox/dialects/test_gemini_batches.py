@@ -20,7 +20,7 @@ def asked(batch: Any, key: str = "k") -> Asked:
 
 
 def test_both_spellings_are_read() -> None:
-    """camelCase and snake_case."""
+    """Some clients write displayName, others display_name."""
     for batch in (
         {"displayName": "t", "inputConfig": FILE},
         {"display_name": "t", "input_config": {"file_name": "files/a"}},
@@ -57,6 +57,7 @@ def test_an_error_has_the_number_of_a_grpc_status() -> None:
 
 def test_a_row_is_an_object_with_a_request() -> None:
     """Anything else spoils the file."""
-    for line in (None, [], {"key": "a"}, {"key": "a", "request": 1}):
+    lines: tuple[Any, ...] = (None, [], {"key": "a"}, {"key": "a", "request": 1})
+    for line in lines:
         with pytest.raises(RowError):
             gemini_batches.row(line, BatchOrder("t", model="m"))
