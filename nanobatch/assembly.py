@@ -41,7 +41,7 @@ from nanobatch.routing import Lane, Router, Seller
 from nanobatch.run_note import NOTE, RUN_FILE, RunNote, encoded, without_secrets, working_folder
 from nanobatch.settings import Settings
 from nanobatch.stopping import Stop, StopReason, heeding_signals
-from nanobatch.summary import Ledger, Totals, summarise
+from nanobatch.summary import Ledger, Totals, joined, summarise
 from nanobatch.usage import ShareOf, budget_of, check_usage, shared_quota
 
 MOST_WORKERS = 8192
@@ -353,7 +353,7 @@ class _Run:
             unfinished = final.statuses["unfinished"]
             if self._batching.is_all_ordered(unfinished=unfinished, ordered=len(self._tasks) + self._copies_ordered):
                 summary = {**summary, "exit_code": 0, "resume_after": None}
-        return summary
+        return joined(self._prepared.request.earlier, summary)
 
     def _leave_gallery(self) -> str | None:
         if not self._settings.output.gallery:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from nanobatch.attempts import OpenTask, Tally
-from nanobatch.batches.journal import Batch, BatchJournal, read_batches
+from nanobatch.batches.journal import TASK_PREFIX, Batch, BatchJournal, read_batches
 from nanobatch.batches.plan import About, StoredPlan, keep
 from nanobatch.batches.rows import RowDesk
 from nanobatch.batches.terms import for_batches
@@ -61,6 +61,15 @@ def check_none_is_open(root: Path) -> None:
             f"{images} images of {root} are ordered in {len(open_)} batches; collect them first with "
             f"`nanobatch batch collect {root}`, or end them with `nanobatch batch cancel {root}`"
         )
+
+
+def is_of_sandbox(root: Path) -> bool:
+    """Tell whether the batches of a folder were ordered from the sandbox.
+
+    Raises:
+        ConfigError: Nothing was ordered from this folder.
+    """
+    return StoredPlan(root / PLAN).about.sandbox
 
 
 def prepare_collection(root: Path, settings: Settings, *, mode: Mode) -> Prepared:
@@ -207,7 +216,9 @@ def _hold_money(office: Office, tasks: dict[str, OpenTask]) -> None:
     """Set money aside for what earlier runs have ordered, as far as there is room: new orders come after it."""
     for job, task in tasks.items():
         try:
-            reservation = office.budget.reserve_now(task.worst_usd)
+            batch = office.journal.batches.get((task.task or "").removeprefix(TASK_PREFIX))
+            day, run = (batch.day, batch.run) if batch is not None else (None, "")
+            reservation = office.budget.take_over(task.worst_usd, day=day, run=run)
         except LimitReached:
             return
         if reservation is None:

@@ -36,6 +36,15 @@ class DayMoney(Protocol):
         """Set an amount aside; return the day on which it counts, or None where the day has no room for it."""
         ...
 
+    @property
+    def run(self) -> str:
+        """How this run is called there."""
+        ...
+
+    def adopt(self, day: str, run: str, amount: int) -> bool:
+        """Take over an amount that another run has set aside on a day; tell whether it is there."""
+        ...
+
     def settle(self, day: str, amount: int, *, spent: int = 0, possible: int = 0) -> None:
         """Replace what was set aside by what became of it."""
         ...
@@ -73,6 +82,11 @@ class Budget:
         self._changed = asyncio.Event()
 
     @property
+    def run(self) -> str:
+        """How the day's money calls this run; nothing where days have no limit."""
+        return self._day.run if self._day is not None else ""
+
+    @property
     def spent_usd(self) -> float:
         """Settled money."""
         return self._spent / _MICRO
@@ -106,6 +120,24 @@ class Budget:
         if reservation is not None:
             self._reserved += amount
         return reservation
+
+    def take_over(self, worst_usd: float, *, day: str | None, run: str) -> Reservation | None:
+        """Set money aside for an order that an earlier run has paid for in advance, without counting it twice a day.
+
+        Args:
+            worst_usd: The most that it may cost.
+            day: On which that run has set it aside; None where it has not.
+            run: How that run was called.
+
+        Raises:
+            LimitReached: This run's budget does not cover it.
+            StoreError: The day's spending cannot be written down.
+        """
+        amount = micro(worst_usd)
+        if not self._fits(amount) or self._day is None or not day or not self._day.adopt(day, run, amount):
+            return self.reserve_now(worst_usd)
+        self._reserved += amount
+        return Reservation(amount, day)
 
     def _fits(self, amount: int) -> bool:
         """Tell whether the run's budget covers an amount now.

@@ -47,6 +47,7 @@ class Request:
     command: tuple[str, ...] = field(default=(), repr=False)  # what was typed after `nanobatch`; decides nothing
     batch: str | None = None  # run | submit | collect | cancel: everything goes through half-price batches
     spill: bool = False  # rows that a batch gives back are sent one by one, at the usual price
+    earlier: Mapping[str, Any] | None = field(default=None, repr=False)  # the summary that this run goes on from
     deadline_seconds: float | None = None  # for batches, from the start
 
 
@@ -201,9 +202,16 @@ def dry_run(prepared: Prepared) -> Mapping[str, Any]:
         strategy=prepared.settings.run.strategy,
         known=cache.find,
     )
-    return (
-        found if cache.unknown is None else {**found, "cached": None, "warnings": [*found["warnings"], cache.unknown]}
-    )
+    if cache.unknown is not None:
+        found = {**found, "cached": None, "warnings": [*found["warnings"], cache.unknown]}
+    return found if prepared.request.batch is None else _in_batches(found, prepared.settings)
+
+
+def _in_batches(plan: Mapping[str, Any], settings: Settings) -> Mapping[str, Any]:
+    """Say how long images take that vendors draw in their own time."""
+    used = {provider["name"] for provider in plan["providers"]}
+    hours = [provider.batch.hours for provider in settings.providers if provider.name in used]
+    return {**plan, "duration_seconds": max(hours, default=0.0) * 3600, "bound_by": "batches" if hours else "nothing"}
 
 
 def _peek(prepared: Prepared) -> set[int]:

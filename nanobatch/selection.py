@@ -14,6 +14,7 @@ from nanobatch.schema import LIMITS, PROVIDER
 from nanobatch.settings import BatchSettings, Limits, ProviderSettings, Secret
 
 SANDBOX_CONCURRENCY = 50
+SANDBOX_POLL_SECONDS = 0.5  # whose batches take a second, not a day
 FLEX_PROTOCOLS = ("gemini", "vertex")
 _KEYLESS = ("google", "none")
 
@@ -136,6 +137,8 @@ class Selection:
         own = dict(self._value(name, "batch", {}))
         if (tokens := own.pop("enqueued_tokens", None)) is not None:
             own["enqueued_tokens"] = {"*": tokens}
+        if self._sandbox_url is not None:
+            own.setdefault("poll_seconds", SANDBOX_POLL_SECONDS)
         if entry is None or entry.batch is None or protocol != entry.protocol:
             return BatchSettings(**own)
         known: dict[str, Any] = {"factor": entry.batch.factor}

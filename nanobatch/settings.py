@@ -123,6 +123,7 @@ class BatchSettings:
     input_mb: int | None = None  # of one batch; None: what the wire format allows
     rows: int | None = None  # of one batch
     poll_seconds: float = 10.0  # before the first look; later ones come less often, up to thirty times this
+    hours: float = 24.0  # from the order to the images, for plans with a deadline
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ INSERT INTO spending (day, run, spent, possible, reserved) VALUES (?, ?, ?, ?, ?
 ON CONFLICT (day, run) DO UPDATE SET
     spent = spent + excluded.spent, possible = possible + excluded.possible, reserved = reserved + excluded.reserved
 """
+_GIVE = "UPDATE spending SET reserved = reserved - ? WHERE day = ? AND run = ? AND reserved >= ?"
 _TOTALS = "SELECT total(spent), total(possible), total(reserved) FROM spending WHERE day = ?"
 
 
@@ -72,7 +73,8 @@ class DaySpending:
 
     def __init__(self, path: Path, limit_micro_usd: int, *, run: str, clock: Clock) -> None:
         self.limit = limit_micro_usd
-        self._path, self._run, self._clock = path, run, clock
+        self.run = run
+        self._path, self._clock = path, clock
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
@@ -99,17 +101,35 @@ class DaySpending:
             try:
                 fits = self.totals(day).all + amount <= self.limit
                 if fits:
-                    self._database.execute(_ADD, (day, self._run, 0, 0, amount))
+                    self._database.execute(_ADD, (day, self.run, 0, 0, amount))
             finally:
                 self._database.execute("COMMIT")
         except sqlite3.Error as error:
             raise self._unusable(error) from error
         return day if fits else None
 
+    def adopt(self, day: str, run: str, amount: int) -> bool:
+        """Take over what another run has set aside on a day; False where it is not there, as on another machine.
+
+        Raises:
+            StoreError: The database cannot be used.
+        """
+        try:
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                taken = self._database.execute(_GIVE, (amount, day, run, amount)).rowcount == 1
+                if taken:
+                    self._database.execute(_ADD, (day, self.run, 0, 0, amount))
+            finally:
+                self._database.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
+        return taken
+
     def settle(self, day: str, amount: int, *, spent: int = 0, possible: int = 0) -> None:
         """Replace what was set aside by what became of it. A database that fails leaves it set aside: never over."""
         try:
-            self._database.execute(_ADD, (day, self._run, spent, possible, -amount))
+            self._database.execute(_ADD, (day, self.run, spent, possible, -amount))
         except sqlite3.Error as error:
             _LOG.warning("day_spending_not_settled", extra={"error": str(error)})
 

@@ -50,6 +50,7 @@ class RedisDaySpending:
 
     def __init__(self, url: str, limit_micro_usd: int, *, where: str, clock: Clock) -> None:
         self.limit = limit_micro_usd
+        self.run = ""  # runs have no sums of their own
         self._where, self._clock = where, clock
         self._redis = Redis.from_url(
             url,
@@ -75,6 +76,14 @@ class RedisDaySpending:
         except (RedisError, OSError) as error:
             raise self._unusable(error) from error
         return day if fits else None
+
+    def adopt(self, day: str, run: str, amount: int) -> bool:  # noqa: ARG002 - all runs share one sum
+        """Go on with what another run has set aside on a day; False where that is not there any more.
+
+        Raises:
+            StoreError: The server does not answer.
+        """
+        return self.totals(day).reserved >= amount
 
     def settle(self, day: str, amount: int, *, spent: int = 0, possible: int = 0) -> None:
         """Replace what was set aside by what became of it. A server that fails leaves it set aside: never over."""

@@ -23,6 +23,7 @@ from nanobatch.sources.lines import PromptFile
 
 NOWHERE = "http://127.0.0.1:9"  # the discard port: stands for the sandbox until that runs
 SANDBOX_BOOKS = ".nanobatch/sandbox-books.jsonl"
+SANDBOX_BATCHES = ".nanobatch/sandbox-batches"  # they outlive the process, as a vendor's do
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ def served(ready: Ready) -> Iterator[Ready]:
     if not ready.settings.sandbox:
         yield ready
         return
-    with _sandbox(ready.prepared.root) as url:
+    with sandbox_beside(ready.prepared.root, with_batches=ready.prepared.request.batch is not None) as url:
         settings = load_from_surroundings(ready.flags, ready.config_path, url)
         prepared = _served_by(ready.prepared, _fit_for(ready.prepared.request, settings))
         yield dataclasses.replace(ready, prepared=prepared, settings=settings)
@@ -114,14 +115,24 @@ def load_from_surroundings(
 
 
 @contextlib.contextmanager
-def _sandbox(root: Path) -> Iterator[str]:
-    """Start the sandbox as a process of its own and yield its address; it ends with this process, however that ends."""
+def sandbox_beside(root: Path, *, with_batches: bool) -> Iterator[str]:
+    """Start the sandbox as a process of its own and yield its address; it ends with this process, however that ends.
+
+    Args:
+        root: The output folder, where its books are.
+        with_batches: Whether its batches are there, too, so that a later run can collect them.
+
+    Raises:
+        ConfigError: It does not start, or its books cannot be kept.
+    """
     books = root / SANDBOX_BOOKS
     try:
         books.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise nothing_sent(as_store_error(error, books.parent)) from error
     command = [sys.executable, "-m", "nanobatch.sandbox", "--port", "0", "--stop-with-stdin", "--books", str(books)]
+    if with_batches:
+        command += ["--batches", str(root / SANDBOX_BATCHES)]
     # A session of its own: Ctrl-C is for the run, which still needs its provider while it finishes.
     process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True

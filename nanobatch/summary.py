@@ -15,6 +15,7 @@ from nanobatch.model import Record, Status
 from nanobatch.stopping import StopReason
 
 KINDS_OF_FAILURE = 20  # distinct reasons that are counted; a report must not grow with the input
+_ADDED = ("attempts", "cost_usd", "maybe_cost_usd", "warnings")  # of two runs that were one command
 _ACCOUNT_CODES = frozenset({AccountStopped.code, ModelGone.code, NoProvider.code})
 
 
@@ -164,3 +165,29 @@ def summarise(  # noqa: PLR0913 - one argument for each source of facts
         "warnings": totals.warnings,
         "hooks": totals.hooks,
     }
+
+
+def joined(earlier: Mapping[str, Any] | None, later: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the summary of two runs that were one command: the later one's standing, and what both of them did."""
+    if earlier is None:
+        return later
+    both: dict[str, Any] = {key: earlier[key] + later[key] for key in _ADDED}
+    both["duration_seconds"] = round(earlier["duration_seconds"] + later["duration_seconds"], 3)
+    names = dict.fromkeys([*earlier["providers"], *later["providers"]])
+    both["providers"] = {name: _both(earlier["providers"].get(name), later["providers"].get(name)) for name in names}
+    both["hooks"] = {key: earlier["hooks"].get(key, 0) + number for key, number in later["hooks"].items()}
+    for key in ("started_at", "resumed", "saved_by_resume_usd"):  # what was there before is what was there at first
+        both[key] = earlier[key]
+    images = later["ok"] + later["cached"] - both["resumed"]
+    both["cost_per_image_usd"] = round(both["cost_usd"] / images, 6) if images > 0 else None
+    seconds = both["duration_seconds"]
+    both["images_per_minute"] = round(images / seconds * 60, 2) if seconds > 0 else 0.0
+    return {**later, **both}
+
+
+def _both(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    if one is None or other is None:
+        return one or other or {}
+    errors = Counter(one["errors"]) + Counter(other["errors"])
+    figures = ("images", "attempts", "cost_usd", "maybe_cost_usd")
+    return {name: round(one[name] + other[name], 6) for name in figures} | {"errors": dict(errors.most_common())}

@@ -38,6 +38,8 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True):
     group: str = ""
     jobs: tuple[str, ...] = ()
     tokens: int = 0
+    day: str = ""
+    run: str = ""
     file: str | None = None  # the vendor's name for what was uploaded
     name: str | None = None  # the vendor's name for the batch
     phase: str = ""
@@ -59,6 +61,8 @@ class Batch:
     jobs: tuple[str, ...]  # ids
     tokens: int  # that it is expected to take from the enqueued limit
     planned_at: float
+    day: str = ""  # on which its money was set aside, where days have a limit
+    run: str = ""  # which has done so
     file: str | None = None
     creating_at: float | None = None  # it may exist since then
     name: str | None = None
@@ -145,6 +149,8 @@ class BatchJournal:
                 group=batch.group,
                 jobs=batch.jobs,
                 tokens=batch.tokens,
+                day=batch.day,
+                run=batch.run,
             )
         )
 
@@ -225,7 +231,15 @@ def read_batches(path: Path) -> tuple[dict[str, Batch], bool]:
         is_finished = line.kind == "finished"
         if line.kind == "planned":
             batches[line.batch] = Batch(
-                line.batch, line.provider, line.model, line.group, line.jobs, line.tokens, line.at
+                line.batch,
+                line.provider,
+                line.model,
+                line.group,
+                line.jobs,
+                line.tokens,
+                line.at,
+                day=line.day,
+                run=line.run,
             )
         elif line.batch in batches:
             batches[line.batch].take(line)

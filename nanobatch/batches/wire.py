@@ -48,6 +48,7 @@ class BatchState:
     failed: int | None = None
     files: tuple[str, ...] = ()  # of results
     message: str = ""
+    no_room: bool = False  # it has failed only because the account's queue was full; nothing was begun
 
 
 @dataclass(frozen=True, slots=True)

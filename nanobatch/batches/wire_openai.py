@@ -22,6 +22,7 @@ from nanobatch.providers.sentences import clean
 
 GENERATIONS, EDITS = "/v1/images/generations", "/v1/images/edits"
 TITLE_KEY = "nanobatch"  # of the metadata
+NO_ROOM = "token_limit_exceeded"  # of prompts in the queue; the order is taken, and fails when it is validated
 PAGE = 100
 _GONE = frozenset({404, 410})
 _PHASES = {
@@ -169,4 +170,5 @@ def _state(body: Any) -> BatchState:
         failed=bad,
         files=tuple(filter(None, (words(node(body, name)) for name in ("output_file_id", "error_file_id")))),
         message=clean("; ".join(words(node(error, "message")) for error in errors[:3])),
+        no_room=any(words(node(error, "code")) == NO_ROOM for error in errors),
     )

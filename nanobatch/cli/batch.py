@@ -65,6 +65,9 @@ def submit(  # noqa: PLR0913 - one parameter per option
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and its price; order nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before an expensive order.")] = False,
+    sandbox: Annotated[
+        bool, typer.Option("--sandbox", help="Order from a local sandbox: no key, no cost, real files.")
+    ] = False,
     output: Output = DataFormat.TEXT,
     progress: Shown = Progress.AUTO,
     events: Events = None,
@@ -101,7 +104,7 @@ def submit(  # noqa: PLR0913 - one parameter per option
         batch="submit",
     )
     screen = _screen(output, progress, events, quiet=quiet, yes=yes)
-    raise typer.Exit(perform(request, flags=flags, config_path=config, screen=screen, sandbox=False, dry_run=dry_run))
+    raise typer.Exit(perform(request, flags=flags, config_path=config, screen=screen, sandbox=sandbox, dry_run=dry_run))
 
 
 @batch.command()

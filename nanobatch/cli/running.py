@@ -17,7 +17,7 @@ from typing import Any
 import typer
 
 from nanobatch.assembly import run
-from nanobatch.batch_assembly import JOURNAL, open_batches, prepare_collection
+from nanobatch.batch_assembly import JOURNAL, is_of_sandbox, open_batches, prepare_collection
 from nanobatch.batches.journal import read_batches
 from nanobatch.clock import Clock, SystemClock
 from nanobatch.engines.batch import Mode
@@ -39,7 +39,7 @@ from nanobatch.reporters.wording import money, safe
 from nanobatch.run_note import read_summary
 from nanobatch.schema import duration_seconds
 from nanobatch.settings import Settings
-from nanobatch.starting import check, load_from_surroundings, nothing_sent, served
+from nanobatch.starting import check, load_from_surroundings, nothing_sent, sandbox_beside, served
 from nanobatch.stopping import Stop, StopReason
 
 INTERRUPTED = 130
@@ -99,9 +99,11 @@ def collect(root: Path, mode: Mode, *, flags: Mapping[str, Any], config_path: st
             _say(f"nanobatch: no batch of {root} is open")
             return _last_exit_code(root)
         names = list(dict.fromkeys(batch.provider for batch in open_))
-        settings = load_from_surroundings({**flags, "providers": names or None}, config_path, None)
-        prepared = prepare_collection(root, settings, mode=mode)
-        with contextlib.closing(prepared.references):
+        with contextlib.ExitStack() as stack:
+            url = stack.enter_context(sandbox_beside(root, with_batches=True)) if is_of_sandbox(root) else None
+            settings = load_from_surroundings({**flags, "providers": names or None}, config_path, url)
+            prepared = prepare_collection(root, settings, mode=mode)
+            stack.enter_context(contextlib.closing(prepared.references))
             return _said_what_next(_run(prepared, screen), root)
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -127,13 +129,15 @@ def _run_and_spill(prepared: Prepared, screen: Screen, settings: Settings) -> in
     code = _run(prepared, screen)
     if not prepared.request.spill or code not in (LimitReached.exit_code, UNFINISHED) or open_batches(prepared.root):
         return code
-    left = settings
+    left, before = settings, read_summary(prepared.root)
     if (budget := settings.run.budget_usd) is not None:
-        before = read_summary(prepared.root)
         rest = max(0.0, budget - before["cost_usd"] - before["maybe_cost_usd"])
         left = dataclasses.replace(settings, run=dataclasses.replace(settings.run, budget_usd=rest))
     _say("nanobatch: what the batches gave back is sent one by one, at the usual price")
-    again = dataclasses.replace(prepared.request, batch=None, spill=False, fresh=False, retry_failed=False)
+    request = prepared.request
+    again = dataclasses.replace(
+        request, batch=None, spill=False, fresh=False, retry_failed=False, earlier=before or None
+    )
     with contextlib.closing((spilled := prepare(again, left)).references):
         return _run(spilled, screen)
 

@@ -43,6 +43,25 @@ def sandbox(  # noqa: PLR0913 - one parameter per option
     image_bytes: Annotated[
         int | None, typer.Option(min=1, metavar="BYTES", help="Pad each image to this length.")
     ] = None,
+    first: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KIND=N", help="Let the first N requests meet a fault, such as orderlost=2; repeatable."),
+    ] = None,
+    batch_wait: Annotated[
+        float | None, typer.Option(min=0, metavar="SECONDS", help="Seconds until a batch starts; 0.2 by default.")
+    ] = None,
+    batch_run: Annotated[
+        float | None, typer.Option(min=0, metavar="SECONDS", help="Seconds a batch runs at least; 0.4 by default.")
+    ] = None,
+    enqueued_tokens: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Tokens in all open batches of a model; more are refused.")
+    ] = None,
+    open_batches: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Batches at once; more get a 429.")
+    ] = None,
+    batches: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keep batches and files here, for the next sandbox.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Makes latencies and faults repeatable.")] = None,
 ) -> None:
     """Speak the providers' wire formats on 127.0.0.1, without a key and without cost.
@@ -59,8 +78,14 @@ def sandbox(  # noqa: PLR0913 - one parameter per option
         "--retry-after": retry_after,
         "--image-bytes": image_bytes,
         "--latency": latency,
+        "--batch-wait": batch_wait,
+        "--batch-run": batch_run,
+        "--enqueued-tokens": enqueued_tokens,
+        "--open-batches": open_batches,
+        "--batches": batches,
         "--seed": seed,
     }
     arguments = [text for name, value in options.items() if value is not None for text in (name, str(value))]
     arguments += [text for kind in fault or () for text in ("--fault", kind)]
+    arguments += [text for kind in first or () for text in ("--first", kind)]
     os.execv(sys.executable, [sys.executable, "-m", "nanobatch.sandbox", *arguments])  # noqa: S606 - no shell is wanted

@@ -10,7 +10,7 @@ import asyncio
 import enum
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 
 from nanobatch.batches.chunks import Chunk
@@ -18,7 +18,7 @@ from nanobatch.batches.journal import Batch
 from nanobatch.engines.batch_collection import Collection
 from nanobatch.engines.batch_office import BatchLane, Office
 from nanobatch.engines.batch_orders import Orders, Outcome, Ready
-from nanobatch.errors import AccountStopped, ExchangeError, LimitReached, ServerFault, StoreError
+from nanobatch.errors import AccountStopped, ExchangeError, LimitReached, RateLimited, ServerFault, StoreError
 from nanobatch.events import Stopping
 from nanobatch.stopping import Stopped, StopReason
 
@@ -143,7 +143,7 @@ class BatchEngine:
                 self.limit = LimitReached("the deadline has passed")
                 office.warn("the deadline has passed: what is open is cancelled")
                 await self._cancel_all()
-            if office.again and self.limit is None:
+            if office.again and self.limit is None and not self.waiting:
                 again, office.again = office.again, []
                 chunks = chain(chunks, office.cut(office.weighed(again)))
             elif office.journal.open or (self.waiting and self.limit is None):
@@ -231,6 +231,9 @@ class BatchEngine:
                 assert batch.name is not None
                 state = await office.hold(lane, lane.wire.poll(batch.name))
                 office.journal.saw(batch, state, at=office.clock.wall())
+                if state.no_room:
+                    self._wait_for_room(lane, batch, state.message)
+                    return
             lane.silences = 0
             if batch.phase.is_over:
                 await self.collection.collect(lane, batch)
@@ -249,6 +252,18 @@ class BatchEngine:
             office.warn(f"{lane.name} does not say how {batch.name} stands: {error.message}")
         watch.wait = min(watch.wait * GROWTH, lane.settings.poll_seconds * MOST_TIMES)
         watch.due = office.clock.monotonic() + watch.wait
+
+    def _wait_for_room(self, lane: BatchLane, batch: Batch, why: str) -> None:
+        """Take a batch back that the account's queue had no room for; its jobs are ordered later."""
+        office = self.office
+        jobs = office.plan.pick(job for job, _ in office.ordered(batch))
+        office.take_back(batch, "no room")
+        for job_id in jobs:
+            tally = office.tallies[job_id]
+            office.tallies[job_id] = replace(tally, attempts=tally.attempts - 1)  # that was none
+        office.again += jobs.values()
+        self.waiting = True
+        self.orders.pause(lane, RateLimited(why or "the queue is full"))
 
     def _is_forgotten(self, batch: Batch) -> bool:
         """Tell whether a batch that the vendor does not know is given up. A wrong key looks the same at first."""

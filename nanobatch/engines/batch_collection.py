@@ -52,7 +52,7 @@ class Collection:
         office.stop.check()
         await self._tell_missing(lane, batch, reading, gone)
         office.stop.check()
-        office.journal.close_batch(batch, "collected" if reading.seen else batch.phase.value, at=office.clock.wall())
+        office.journal.close_batch(batch, _closing(batch, reading, gone), at=office.clock.wall())
         for number in range(len(batch.files)):
             office.results_file(batch, number).unlink(missing_ok=True)
         await self._tidy(lane, batch)
@@ -136,6 +136,13 @@ class Collection:
 
 def _take(lines: Iterator[ReadLine]) -> list[ReadLine]:
     return list(islice(lines, LANDING_TOGETHER))
+
+
+def _closing(batch: Batch, reading: _Pass, gone: ExchangeError | None) -> str:
+    """Say in a word how a batch ended: as the vendor ended it, unless it has gone its usual way."""
+    if gone is not None and not reading.seen:
+        return "undelivered"
+    return "collected" if batch.phase is Phase.SUCCEEDED else batch.phase.value
 
 
 def _why(batch: Batch, gone: ExchangeError | None) -> ExchangeError:

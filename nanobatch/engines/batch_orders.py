@@ -126,7 +126,17 @@ class Orders:
         title = f"nanobatch-{secrets.token_hex(8)}"
         ids = tuple(job.id for job in chunk.jobs)
         lot = chunk.lot
-        batch = Batch(title, lot.provider, lot.model, lot.group, ids, chunk.weight.tokens, office.clock.wall())
+        batch = Batch(
+            title,
+            lot.provider,
+            lot.model,
+            lot.group,
+            ids,
+            chunk.weight.tokens,
+            office.clock.wall(),
+            day=office.held[ids[-1]].day or "",
+            run=office.budget.run,
+        )
         office.journal.plan(batch)
         refused = await asyncio.to_thread(self._write_rows, lane, chunk, office.rows_file(batch))
         for job, error in refused:
@@ -155,7 +165,7 @@ class Orders:
             state = await self._create(lane, batch)
         except (RateLimited, QuotaSpent) as error:
             self._not_taken(batch)
-            self._pause(lane, error)
+            self.pause(lane, error)
             return Outcome.LATER
         except AccountStopped as error:
             self._not_taken(batch)
@@ -281,7 +291,7 @@ class Orders:
     def _not_taken(self, batch: Batch) -> None:
         self.office.journal.not_taken(batch, at=self.office.clock.wall())
 
-    def _pause(self, lane: BatchLane, error: ExchangeError) -> None:
+    def pause(self, lane: BatchLane, error: ExchangeError) -> None:
         """Wait before the next order: as long as the vendor wishes, and longer each time."""
         usual = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0**lane.refusals)
         usual = min(usual, lane.settings.poll_seconds * 30 * 2.0**lane.refusals)

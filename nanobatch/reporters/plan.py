@@ -25,6 +25,9 @@ def render_plan_text(plan: Mapping[str, Any]) -> str:
     cost = plan["cost_usd"]
     spread = "" if cost["low"] == cost["high"] else f" ({money(cost['low'])} to {money(cost['high'])})"
     lines.append(f"expected cost {money(cost['expected'])}{spread}")
-    lines.append(f"expected time {duration(plan['duration_seconds'])}, bounded by {plan['bound_by']}")
+    if plan["bound_by"] == "batches":
+        lines.append(f"expected time up to {duration(plan['duration_seconds'])}, in batches; most are back sooner")
+    else:
+        lines.append(f"expected time {duration(plan['duration_seconds'])}, bounded by {plan['bound_by']}")
     lines += [f"warning: {safe(warning, 300)}" for warning in plan["warnings"]]
     return "\n".join(lines)

@@ -63,6 +63,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--window", type=float, default=60.0, metavar="SECONDS", help="length of the rolling window (default 60)")
     add("--latency", default="0.2-0.6", metavar="SECONDS", help="what an image takes: 1.5 or 0.2-0.6 (the default)")
     add("--fault", action="append", default=[], metavar="KIND=PROBABILITY", help="repeatable; 'help' lists the kinds")
+    add("--first", action="append", default=[], metavar="KIND=N", help="let the first N that can meet this fault")
+    add("--batch-wait", type=float, default=0.2, metavar="SECONDS", help="until a batch starts (default 0.2)")
+    add("--batch-run", type=float, default=0.4, metavar="SECONDS", help="that a batch runs at least (default 0.4)")
+    add("--enqueued-tokens", type=int, metavar="N", help="tokens in all open batches of a model")
+    add("--open-batches", type=int, metavar="N", help="batches at once")
+    add("--batches", type=Path, metavar="DIR", help="keep batches and their files here; without it they end with this")
     add("--seed", type=int, metavar="N", help="make latencies and faults repeatable")
     add("--retry-after", type=float, metavar="SECONDS", help="what a 429 wishes (default: the truth)")
     add("--drip", type=float, default=10.0, metavar="SECONDS", help="how long the fault slowdrip takes (default 10)")
@@ -86,6 +92,11 @@ def _plan(options: argparse.Namespace) -> Plan:
         image_bytes=options.image_bytes,
         window=options.window,
         drip=options.drip,
+        first=plan.first(options.first),
+        batch_wait=options.batch_wait,
+        batch_run=options.batch_run,
+        enqueued_tokens=options.enqueued_tokens,
+        open_batches=options.open_batches,
     )
 
 
@@ -96,7 +107,7 @@ async def _run(wanted: Plan, options: argparse.Namespace) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with serve(wanted, port=options.port, books=options.books) as sandbox:
+    async with serve(wanted, port=options.port, books=options.books, batches=options.batches) as sandbox:
         books = str(options.books) if options.books is not None else None
         sys.stdout.write(json.dumps({"url": sandbox.url, "books": books, "pid": os.getpid()}) + "\n")
         sys.stdout.flush()

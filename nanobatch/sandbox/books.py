@@ -31,7 +31,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         connection_open: Whether the client was still there when the image was ready.
         fault: What went wrong afterwards, or null.
         references: The SHA-256 of each image that the request came with, in its order.
-        task: The vendor's name for it, in formats with tasks; null elsewhere.
+        task: The vendor's name for it, in formats with tasks, or for the batch that it was a row of; null elsewhere.
+        factor: What it costs, as a part of the usual price: 0.5 in batches.
     """
 
     time: float
@@ -44,6 +45,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     fault: str | None = None
     references: tuple[str, ...] = ()
     task: str | None = None
+    factor: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,9 @@ class Books:
         self.polls = 0
         self.uploads = 0
         self.downloads = 0
+        self.half_price = 0  # images
+        self.most_enqueued = 0  # tokens in open batches of one model, ever
+        self._ordered: Counter[str] = Counter()  # batches, by what their clients call them
         self.violations: Counter[str] = Counter()
         self.refusals: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
@@ -105,12 +110,18 @@ class Books:
             while lines:
                 lines = lines[os.write(self._fd, lines) :]
 
+    def order(self, title: str) -> None:
+        """Count a batch."""
+        self._ordered[title] += 1
+
     def note(self, served: Served) -> None:
         """Keep a request in the log."""
         self._log.append(served)
 
     def totals(self) -> dict[str, Any]:
         """Return what was counted. `twice` are prompts that more than one billed request asked for.
+
+        A row of a batch counts as a request. `batches_twice` are titles under which more than one batch was ordered.
 
         Of earlier sandboxes the file knows the bills and the number of the last billed request, nothing else.
         """
@@ -128,6 +139,10 @@ class Books:
             "polls": self.polls,
             "uploads": self.uploads,
             "downloads": self.downloads,
+            "half_price": self.half_price,
+            "batches": self._ordered.total(),
+            "batches_twice": sum(times > 1 for times in self._ordered.values()),
+            "most_enqueued": self.most_enqueued,
         }
 
     def full(self) -> dict[str, Any]:
@@ -170,6 +185,7 @@ class Books:
         for entry in entries:
             self.images += 1
             self.undelivered += not entry.connection_open
+            self.half_price += entry.factor < 1
             self._last = max(self._last, entry.request)
             if entry.request not in seen:
                 seen.add(entry.request)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -17,11 +17,12 @@ from typing import TypeVar
 
 from aiohttp import web
 
+from nanobatch.sandbox.bell import Bell
 from nanobatch.sandbox.books import Books, Entry, Served
 from nanobatch.sandbox.days import day
 from nanobatch.sandbox.delivery import deliver, drip, hang, is_open, page, reset, truncate
 from nanobatch.sandbox.dialects.base import Answer, Asked, Dialect, Made, Order, Vendor
-from nanobatch.sandbox.faults import FAULTS, Dice, Stage
+from nanobatch.sandbox.faults import CREATION, FAULTS, Dice, Stage, Throw
 from nanobatch.sandbox.images import Drawing, Kind, draw
 from nanobatch.sandbox.limits import Limits, Moment
 from nanobatch.sandbox.plan import Plan
@@ -53,11 +54,45 @@ class Studio:
     pool: ThreadPoolExecutor
     links: OrderedDict[str, Link] = field(default_factory=OrderedDict)
     url: str = ""
+    bell: Bell = field(default_factory=Bell)
+    _met: Counter[str] = field(default_factory=Counter)  # faults of the first requests
 
     @property
     def wish(self) -> float:
         """What a 429 wishes that no limit caused, in seconds."""
         return _DEFAULT_WISH if self.plan.retry_after is None else self.plan.retry_after
+
+    def change(self, plan: Plan) -> None:
+        """Behave otherwise from now on; faults of the first requests begin anew where the plan names others."""
+        if plan.first != self.plan.first:
+            self._met.clear()
+        self.plan = plan
+        self.bell.ring()
+
+    def mishap(
+        self, throw: Throw, dialect: str | None, stages: frozenset[Stage], *, but: frozenset[str] = frozenset()
+    ) -> str | None:
+        """Return the fault that a request meets, or None, and count it.
+
+        Args:
+            throw: The dice.
+            dialect: The wire format; None where there is none.
+            stages: What may go wrong with a request of this sort.
+            but: Faults that make no sense here.
+        """
+        fault = self._first(dialect, stages, but) or throw.pick(self.plan.faults, dialect, stages)
+        if fault is None or fault in but:
+            return None
+        self.books.faults[fault] += 1
+        return fault
+
+    def _first(self, dialect: str | None, stages: frozenset[Stage], but: frozenset[str]) -> str | None:
+        for kind, number in self.plan.first.items():
+            fits = FAULTS[kind].stage in stages and (dialect is None or dialect in FAULTS[kind].dialects)
+            if fits and kind not in but and self._met[kind] < number:
+                self._met[kind] += 1
+                return kind
+        return None
 
     def offer(self, drawings: Mapping[str, Drawing], ready: float) -> None:
         """Let images be downloaded that are ready at that time; forget the oldest of many."""
@@ -143,10 +178,9 @@ class Creation:
     def _fate(self, order: Order) -> Fate:
         plan = self.studio.plan
         throw = self.studio.dice.throw(order.drawing.prompt)
-        fault = throw.pick(plan.faults, self.dialect.NAME)
+        fault = self.studio.mishap(throw, self.dialect.NAME, CREATION)
         if fault is not None:
             self.outcome = fault
-            self.studio.books.faults[fault] += 1
         return Fate(fault, throw.within(*plan.latency))
 
     async def unmade(self, order: Order, fault: str) -> web.StreamResponse:

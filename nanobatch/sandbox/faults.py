@@ -17,6 +17,8 @@ GEMINI, OPENAI, VERTEX, CHAT, PUTER = "gemini", "openai", "vertex", "openai-chat
 OPENROUTER, TOGETHER, XAI = "openrouter", "together", "xai"
 KIE, FAL, REPLICATE = "kie", "fal", "replicate"
 TASKS = frozenset({KIE, FAL, REPLICATE})
+BATCHES = frozenset({GEMINI, OPENAI})
+LATER = TASKS | BATCHES
 AT_ONCE = frozenset({GEMINI, OPENAI, VERTEX, CHAT, PUTER, OPENROUTER, TOGETHER, XAI})
 EVERY = AT_ONCE | TASKS
 ONLY_GEMINI = frozenset({GEMINI, VERTEX})
@@ -32,7 +34,12 @@ class Stage(Enum):
     WIRE = "the image is made and billed, the delivery breaks"
     TASK = "the task is taken and ends without an image; nothing is billed"
     POLL = "a poll of a task goes wrong; the task goes on"
-    LINK = "a download goes wrong; the image stays where it is"
+    LINK = "a download goes wrong; the image, or the file of results, stays where it is"
+    UPLOAD = "an upload of rows goes wrong; what has arrived is kept"
+    ORDER = "the order of a batch goes wrong"
+    LIST = "a list is not complete"
+    BATCH = "a batch ends otherwise than it should"
+    ROW = "a row of a batch goes wrong in the file of results; the image is billed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +55,7 @@ class Fault:
     @property
     def billed(self) -> bool:
         """Whether a request that meets this fault is paid."""
-        return self.stage in (Stage.MADE, Stage.WIRE)
+        return self.stage in (Stage.MADE, Stage.WIRE, Stage.ROW)
 
 
 FAULTS: Mapping[str, Fault] = {
@@ -91,19 +98,36 @@ FAULTS: Mapping[str, Fault] = {
     "slowdrip": Fault("the whole answer, trickling for seconds", Stage.WIRE),
     "taskfail": Fault("the task fails at the vendor", Stage.TASK, TASKS),
     "taskrefuse": Fault("the task is refused by the vendor's content rules", Stage.TASK, TASKS),
-    "poll429": Fault("a poll is answered with a rate limit", Stage.POLL, TASKS),
-    "poll500": Fault("a poll is answered with an internal error", Stage.POLL, TASKS),
-    "poll502": Fault("a poll is answered with a gateway's HTML page", Stage.POLL, TASKS),
-    "pollreset": Fault("the connection of a poll is reset", Stage.POLL, TASKS),
+    "poll429": Fault("a poll is answered with a rate limit", Stage.POLL, LATER),
+    "poll500": Fault("a poll is answered with an internal error", Stage.POLL, LATER),
+    "poll502": Fault("a poll is answered with a gateway's HTML page", Stage.POLL, LATER),
+    "pollreset": Fault("the connection of a poll is reset", Stage.POLL, LATER),
     "download403": Fault("a download is forbidden, as with an expired link", Stage.LINK),
     "download500": Fault("a download is answered with an internal error", Stage.LINK),
     "downloadcut": Fault("a download ends half-way", Stage.LINK),
+    "uploadcut": Fault("the connection is reset when half of a piece has arrived", Stage.UPLOAD, BATCHES),
+    "upload503": Fault("a piece is not taken, with a 503", Stage.UPLOAD, BATCHES),
+    "orderlost": Fault("the batch is made, and the reply to the order never comes", Stage.ORDER, BATCHES),
+    "order429": Fault("the order is not taken, with a 429", Stage.ORDER, BATCHES),
+    "order503": Fault("the order is not taken, with a 503", Stage.ORDER, BATCHES),
+    "listlag": Fault("a list of batches lacks the newest one", Stage.LIST, BATCHES),
+    "batchfail": Fault("the batch fails, and nothing of it is made", Stage.BATCH, BATCHES),
+    "batchexpire": Fault("the batch expires when half of its rows are done", Stage.BATCH, BATCHES),
+    "batchcancel": Fault("the vendor cancels the batch when half of its rows are done", Stage.BATCH, BATCHES),
+    "resultsgone": Fault("the files of results are deleted at once", Stage.BATCH, BATCHES),
+    "rowmissing": Fault("the row is left out", Stage.ROW, BATCHES),
+    "rowtwice": Fault("the row comes twice", Stage.ROW, BATCHES),
+    "rowstray": Fault("the row comes with a key that nobody has sent", Stage.ROW, BATCHES),
+    "rowtorn": Fault("the row is cut in the middle of its line", Stage.ROW, BATCHES),
 }
 
 ENDS = frozenset({"taskfail", "taskrefuse", "blocked", "safety", "noimage"})  # a task is taken, and ends without image
 CREATION = frozenset({Stage.DOOR, Stage.LATE, Stage.MADE, Stage.WIRE, Stage.TASK})
-POLL = frozenset({Stage.POLL})
-LINK = frozenset({Stage.LINK})
+POLL, LINK, UPLOAD = frozenset({Stage.POLL}), frozenset({Stage.LINK}), frozenset({Stage.UPLOAD})
+ORDER, LIST, BATCH = frozenset({Stage.ORDER}), frozenset({Stage.LIST}), frozenset({Stage.BATCH})
+ROW = frozenset({Stage.DOOR, Stage.LATE, Stage.MADE, Stage.ROW})
+NOT_IN_ROWS = frozenset({"reset", "hang", "html200", "html502", "badkey", "leaked", "429money", "listerror"})
+THROWS = (CREATION, POLL, LINK, UPLOAD, ORDER, LIST, BATCH, ROW)  # what may go wrong with one request of each sort
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +195,7 @@ def _where(dialects: frozenset[str]) -> str:
     """Say in which formats a fault exists, where it is not in all."""
     if dialects == EVERY:
         return ""
-    if dialects == TASKS:
-        return " (formats with tasks only)"
+    named = {TASKS: "formats with tasks only", LATER: "formats with tasks, and batches", BATCHES: "batches only"}
+    if dialects in named:
+        return f" ({named[dialects]})"
     return " (not in formats with tasks)" if dialects == AT_ONCE else f" ({', '.join(sorted(dialects))} only)"

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from nanobatch.sandbox.faults import CREATION, FAULTS, LINK, POLL
+from nanobatch.sandbox.faults import FAULTS, THROWS
 
-_COUNTS = ("rpm", "rpd", "ipm", "concurrency", "image_bytes")
+_COUNTS = ("rpm", "rpd", "ipm", "concurrency", "image_bytes", "enqueued_tokens", "open_batches")
+_SECONDS = ("drip", "batch_wait", "batch_run", "ahead")
+POINTS = ("upload", "order", "poll", "download")  # of a batch's life, at which requests can be held
 _MOST = 1_000_000_000
 
 
@@ -34,6 +36,14 @@ class Plan:
         window: The length of the rolling window in seconds; vendors say a minute.
         drip: How long the fault `slowdrip` takes, in seconds.
         link_seconds: How long an image can be downloaded once it is ready; None is as long as the sandbox remembers.
+        first: Kind and number of faults that the first requests meet which can, whatever the probabilities.
+        batch_wait: Seconds until a batch starts.
+        batch_run: Seconds that a batch runs at least.
+        enqueued_tokens: In all open batches of a model.
+        open_batches: At once.
+        inline_bytes: Of results that come with a batch; beyond it every look at the batch is answered with a 503.
+        ahead: Seconds by which the sandbox's clock is ahead, for batches and files: tomorrow comes when it is told.
+        hold: Points of a batch's life; requests that arrive there wait until they are held no more.
     """
 
     rpm: int | None = None
@@ -48,6 +58,14 @@ class Plan:
     window: float = 60.0
     drip: float = 10.0
     link_seconds: float | None = None
+    first: Mapping[str, int] = field(default_factory=dict)
+    batch_wait: float = 0.2
+    batch_run: float = 0.4
+    enqueued_tokens: int | None = None
+    open_batches: int | None = None
+    inline_bytes: int = 20_000_000
+    ahead: float = 0.0
+    hold: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in _COUNTS:
@@ -60,10 +78,14 @@ class Plan:
         for name in ("retry_after", "link_seconds"):
             if getattr(self, name) is not None:
                 _seconds(name, getattr(self, name))
-        _seconds("drip", self.drip)
+        for name in _SECONDS:
+            _seconds(name, getattr(self, name))
         if _seconds("window", self.window) == 0:
             raise PlanError("window is longer than 0 seconds")
         _check_faults(self.faults)
+        _check_first(self.first)
+        if wrong := [point for point in self.hold if point not in POINTS]:
+            raise PlanError(f"there is no point {wrong[0]!r} to hold requests at; there are {', '.join(POINTS)}")
 
     def changed(self, changes: Any) -> Plan:
         """Return the plan with the named settings replaced, as JSON gives them. The seed stays.
@@ -80,11 +102,18 @@ class Plan:
         changes = dict(changes)
         if "latency" in changes:
             changes["latency"] = latency(changes["latency"])
+        if "hold" in changes:
+            changes["hold"] = tuple(changes["hold"])
         return replace(self, **changes)
 
     def as_json(self) -> dict[str, Any]:
         """Return the settings as JSON knows them."""
-        return asdict(self) | {"faults": dict(self.faults), "latency": list(self.latency)}
+        return asdict(self) | {
+            "faults": dict(self.faults),
+            "first": dict(self.first),
+            "latency": list(self.latency),
+            "hold": list(self.hold),
+        }
 
 
 def latency(value: Any) -> tuple[float, float]:
@@ -112,6 +141,17 @@ def faults(pairs: list[str]) -> dict[str, float]:
     return found
 
 
+def first(pairs: list[str]) -> dict[str, int]:
+    """Read numbers of faults written as KIND=N."""
+    found: dict[str, int] = {}
+    for pair in pairs:
+        kind, _, number = pair.partition("=")
+        if not number.isdecimal():
+            raise PlanError(f"faults of the first requests are written KIND=N, such as orderlost=2, not {pair!r}")
+        found[kind] = int(number)
+    return found
+
+
 def _number(whole: str, part: str) -> float:
     try:
         return float(part)
@@ -134,11 +174,24 @@ def _check_faults(odds: Any) -> None:
     if not isinstance(odds, Mapping):
         raise PlanError(f"faults are an object of kinds and probabilities, not {odds!r}")
     for kind, probability in odds.items():
-        if kind not in FAULTS:
-            raise PlanError(f"there is no fault {kind!r}; there are {', '.join(FAULTS)}")
+        _check_kind(kind)
         if isinstance(probability, bool) or not isinstance(probability, int | float) or not 0 <= probability <= 1:
             raise PlanError(f"the probability of {kind} is between 0 and 1, not {probability!r}")
-    for stages in (CREATION, POLL, LINK):  # orders, polls and downloads have throws of their own
+    for stages in THROWS:
         reached = sum(probability for kind, probability in odds.items() if FAULTS[kind].stage in stages)
         if reached > 1 + 1e-9:
             raise PlanError(f"the probabilities of all faults together are at most 1, not {reached:g}")
+
+
+def _check_first(numbers: Any) -> None:
+    if not isinstance(numbers, Mapping):
+        raise PlanError(f"first is an object of kinds and numbers, not {numbers!r}")
+    for kind, number in numbers.items():
+        _check_kind(kind)
+        if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+            raise PlanError(f"the number of {kind} is a whole number, not {number!r}")
+
+
+def _check_kind(kind: str) -> None:
+    if kind not in FAULTS:
+        raise PlanError(f"there is no fault {kind!r}; there are {', '.join(FAULTS)}")

@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from aiohttp import web
 
 from nanobatch.sandbox import routes
+from nanobatch.sandbox.batches.desk import BatchDesk
+from nanobatch.sandbox.batches.doors import DIALECTS, Doors
+from nanobatch.sandbox.batches.shelf import Shelf
+from nanobatch.sandbox.batches.uploads import Uploads
 from nanobatch.sandbox.books import Books
 from nanobatch.sandbox.creation import Creation, Make, Studio, at_once, received
 from nanobatch.sandbox.delivery import deliver, page, truncate
@@ -65,7 +70,7 @@ class Sandbox:
 
     def change(self, changes: Any) -> Plan:
         """Replace settings while it runs; counters go on. `PlanError` says what is wrong."""
-        self._studio.plan = self._studio.plan.changed(changes)
+        self._studio.change(self._studio.plan.changed(changes))
         return self._studio.plan
 
     def totals(self, *, full: bool = False) -> dict[str, Any]:
@@ -78,8 +83,8 @@ class Sandbox:
     def _described(self) -> dict[str, Any]:
         return self._studio.plan.as_json() | {"seed": self._seed}
 
-    def application(self) -> web.Application:
-        """Return the routes."""
+    def application(self, batches: Iterable[web.RouteDef]) -> web.Application:
+        """Return the routes, those of batches among them."""
         app = web.Application(client_max_size=LARGEST_REQUEST)
         own = [
             web.get("/__books", self._show_books),
@@ -87,7 +92,7 @@ class Sandbox:
             web.get("/__images/{name}", self._download),
         ]
         models = [web.get(path, self._models) for path in (routes.GEMINI_MODELS, routes.GEMINI_MODELS + "/{model:.+}")]
-        app.router.add_routes([*own, *self._formats(), *models, web.route("*", "/{path:.*}", self._lost)])
+        app.router.add_routes([*own, *batches, *self._formats(), *models, web.route("*", "/{path:.*}", self._lost)])
         return app
 
     def _formats(self) -> Iterator[web.RouteDef]:
@@ -106,6 +111,11 @@ class Sandbox:
     def listen(self, port: int) -> None:
         """Learn the address."""
         self._studio.url = f"http://{HOST}:{port}"
+
+    def batches(self, root: Path) -> Doors:
+        """Return what takes batches, which are kept in a folder."""
+        desk = BatchDesk(self._studio, Shelf(root), DIALECTS)
+        return Doors(desk, Uploads(desk))
 
     def _creates(self, dialect: Vendor, make: Make) -> Handler:
         async def handler(request: web.Request) -> web.StreamResponse:
@@ -164,9 +174,7 @@ class Sandbox:
         link = studio.links.get(name)
         if link is None or (link.until is not None and time.time() >= link.until):
             return await _reply(request, page(404))
-        fault = studio.dice.throw(f"download {name}").pick(studio.plan.faults, None, LINK)
-        if fault is not None:
-            studio.books.faults[fault] += 1
+        fault = studio.mishap(studio.dice.throw(f"download {name}"), None, LINK)
         if fault in ("download403", "download500"):
             return await _reply(request, page(int(fault.removeprefix("download"))))
         data = await studio.work(draw, link.drawing)
@@ -186,24 +194,30 @@ async def _reply(request: web.Request, answer: Answer) -> web.StreamResponse:
 
 
 @asynccontextmanager
-async def serve(plan: Plan, *, port: int = 0, books: Path | None = None) -> AsyncIterator[Sandbox]:
+async def serve(
+    plan: Plan, *, port: int = 0, books: Path | None = None, batches: Path | None = None
+) -> AsyncIterator[Sandbox]:
     """Run a sandbox until the block ends.
 
     Args:
         plan: Limits, latency and faults.
         port: On 127.0.0.1; 0 takes a free one.
         books: A file for the bills, read first if it exists.
+        batches: A folder for batches and their files, which go on where an earlier sandbox stopped; without it they
+            end with this one.
 
     Raises:
         OSError: The port is taken.
         BooksError: The file cannot be used.
     """
     ledger = Books(books)
-    with ThreadPoolExecutor(_DRAWING_THREADS, thread_name_prefix="draw") as pool:
+    with ExitStack() as stack:
+        pool = stack.enter_context(ThreadPoolExecutor(_DRAWING_THREADS, thread_name_prefix="draw"))
         sandbox = Sandbox(plan, ledger, pool)
-        runner = web.AppRunner(
-            sandbox.application(), access_log=None, handle_signals=False, shutdown_timeout=_GRACE_SECONDS
-        )
+        root = batches or Path(stack.enter_context(TemporaryDirectory(prefix="nanobatch-sandbox-")))
+        doors = sandbox.batches(root)
+        application = sandbox.application(doors.routes())
+        runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=_GRACE_SECONDS)
         try:
             await runner.setup()
             site = web.TCPSite(runner, HOST, port, backlog=4096)
@@ -212,4 +226,5 @@ async def serve(plan: Plan, *, port: int = 0, books: Path | None = None) -> Asyn
             yield sandbox
         finally:
             await runner.cleanup()
+            await doors.desk.close()
             ledger.close()

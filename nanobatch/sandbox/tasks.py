@@ -94,10 +94,7 @@ def _mishap(studio: Studio, dialect: TaskDialect, task: Task | None) -> str | No
     if task is None:
         return None
     throw = studio.dice.throw(f"poll {task.order.drawing.prompt}")
-    fault = throw.pick(studio.plan.faults, dialect.NAME, POLL)
-    if fault is not None:
-        studio.books.faults[fault] += 1
-    return fault
+    return studio.mishap(throw, dialect.NAME, POLL)
 
 
 async def upload(studio: Studio, desk: Desk, dialect: UploadDialect, request: web.Request) -> web.StreamResponse:

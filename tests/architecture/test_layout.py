@@ -17,6 +17,7 @@ COVERED_ELSEWHERE = {
     "events.py": "plain data; every reporter's tests build all of them",
     "model.py": "plain data; every other test builds them",
     "providers/base.py": "a protocol without code",
+    "sandbox/dialects/batch_base.py": "a protocol and plain data; tests of both dialects and of the desk build them",
     **dict.fromkeys(
         (
             f"providers/{name}.py"

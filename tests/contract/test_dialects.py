@@ -277,7 +277,8 @@ async def test_an_odd_answer_is_an_image_all_the_same(protocol: str, fault: str,
 def test_every_fault_of_the_sandbox_is_met_here() -> None:
     """A new one needs a line in this file, or in the tests of what is on the wire."""
     elsewhere = {"badb64", "cutimage", "wrongmime", "hang"}  # tests of blobs, images and the transport
-    polls = {kind for kind, fault in FAULTS.items() if fault.stage in (Stage.POLL, Stage.LINK)}
+    later = (Stage.POLL, Stage.LINK, Stage.UPLOAD, Stage.ORDER, Stage.LIST, Stage.BATCH, Stage.ROW)
+    polls = {kind for kind, fault in FAULTS.items() if fault.stage in later}  # tests of tasks and of batches
     bent = {"urlsafe", "dataprefix", "slowdrip", "thought", "multi", "snake", "signature"}
     assert set(FAULTS) == set(MEANS) | polls | bent | elsewhere
 

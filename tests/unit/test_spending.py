@@ -193,3 +193,28 @@ async def test_a_run_waits_for_its_own_requests_before_it_gives_up(tmp_path: Pat
     with pytest.raises(LimitReached, match="a day"):
         await budget.reserve(0.9)
     mine.close()
+
+
+async def test_what_was_ordered_in_advance_counts_once(tmp_path: Path) -> None:
+    """A run that collects takes over what the one that ordered had set aside, and it is spent on the day of the order."""
+    clock = ManualClock(wall_offset=NOON)
+    first = door(tmp_path, "submit", clock=clock)
+    ordered = Budget(None, first).reserve_now(0.6)
+    assert ordered is not None
+    first.close()
+    second = door(tmp_path, "collect", clock=clock)
+    budget = Budget(None, second)
+    assert budget.run == "collect"
+    taken = budget.take_over(0.6, day=ordered.day, run="submit")
+    assert taken is not None
+    assert second.totals() == DayTotals(0, 0, 600_000)
+    clock.wall_offset += 86_400
+    budget.settle(taken, spent_usd=0.5)
+    assert second.totals("2026-11-24") == DayTotals(500_000, 0, 0)
+    assert second.totals() == DayTotals(0, 0, 0)
+    again = budget.take_over(0.6, day="2026-11-24", run="submit")  # is not there any more, as on another machine
+    assert again is not None
+    assert second.totals() == DayTotals(0, 0, 600_000)
+    with pytest.raises(LimitReached):
+        Budget(0.1, second).take_over(0.6, day="2026-11-24", run="submit")
+    second.close()

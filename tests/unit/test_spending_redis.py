@@ -96,3 +96,16 @@ def test_a_server_that_is_gone_stops_what_would_be_sent_and_not_what_was(caplog:
                 call()
             assert "hush" not in str(caught.value)
         one.close()
+
+
+def test_what_was_ordered_in_advance_counts_once(server: RedisProcess) -> None:
+    """All runs share one sum, so what another has set aside is there already, as long as it is there at all."""
+    one, two = door(server), door(server)
+    day = one.take(600_000)
+    assert day is not None
+    assert two.adopt(day, "another", 600_000)
+    two.settle(day, 600_000, spent=500_000)
+    assert two.totals() == DayTotals(500_000, 0, 0)
+    assert not two.adopt(day, "another", 600_000)
+    one.close()
+    two.close()

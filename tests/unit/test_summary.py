@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from nanobatch.errors import AccountStopped, ModelGone, NoProvider
 from nanobatch.events import JobFinished, Warned
 from nanobatch.model import Status
 from nanobatch.stopping import StopReason
-from nanobatch.summary import KINDS_OF_FAILURE, Ledger, Totals, exit_code
+from nanobatch.summary import KINDS_OF_FAILURE, Ledger, Totals, exit_code, joined
 from tests.moments import bad, every_event, missed, ok, sent, summary
 
 KEYS = [
@@ -188,3 +189,25 @@ def test_reasons_are_bounded_and_the_most_frequent_come_first() -> None:
     found = summary(*records, *[bad(200 + number, message="reason 7") for number in range(9)])
     assert len(found["failures"]) == KINDS_OF_FAILURE
     assert found["failures"][0] == {"code": "refused", "message": "reason 7", "count": 10}
+
+
+def test_two_runs_of_one_command_are_one_summary() -> None:
+    """Money, attempts and warnings are added; what was there at first is what the first one found; the end is the last."""
+
+    def run(**more: Any) -> dict[str, Any]:
+        provider = {"images": 1, "attempts": 2, "cost_usd": 0.5, "maybe_cost_usd": 0.1, "errors": {"row_failed": 1}}
+        return {
+            "started_at": "a", "resumed": 0, "saved_by_resume_usd": 0.0, "duration_seconds": 30.0, "ok": 1, "cached": 0,
+            "attempts": 2, "cost_usd": 0.5, "maybe_cost_usd": 0.1, "warnings": ["w"], "exit_code": 5,
+            "hooks": {"run": 1}, "providers": {"google": provider}, **more,
+        }  # fmt: skip
+
+    later = run(started_at="b", resumed=1, saved_by_resume_usd=0.5, ok=2, exit_code=0, warnings=["v"])
+    both = joined(run(), later)
+    assert (both["started_at"], both["exit_code"], both["resumed"], both["saved_by_resume_usd"]) == ("a", 0, 0, 0.0)
+    assert (both["attempts"], both["cost_usd"], both["maybe_cost_usd"]) == (4, 1.0, 0.2)
+    assert (both["cost_per_image_usd"], both["images_per_minute"]) == (0.5, 2.0)
+    assert both["warnings"] == ["w", "v"]
+    assert both["hooks"] == {"run": 2}
+    assert both["providers"]["google"]["errors"] == {"row_failed": 2}
+    assert joined(None, later) is later

@@ -42,7 +42,7 @@ _LARGEST_BODY = 20 * 1024 * 1024  # bytes, with the base64 of all images in it; 
 
 def read(asked: Asked) -> Order | Answer:
     """Return the images that are wanted, or what the vendor says against the request."""
-    refused = _door(asked)
+    refused = door(asked)
     if refused is not None:
         return refused
     if _own_key(asked) and len(asked.body) > _LARGEST_BODY:
@@ -68,7 +68,7 @@ def accept(asked: Asked, rules: Rules) -> Order | Answer:
 
 def models(asked: Asked) -> Answer:
     """List the models of the vendor, page by page, or describe the one that was named."""
-    refused = _door(asked)
+    refused = door(asked)
     if refused is not None:
         return refused
     if "model" in asked.path:
@@ -111,7 +111,7 @@ def stamp(number: int, milliseconds: int) -> Mapping[str, str]:  # noqa: ARG001 
     return {"server-timing": f"gfet4t7; dur={milliseconds}"}
 
 
-def _door(asked: Asked) -> Answer | None:
+def door(asked: Asked) -> Answer | None:
     """Check key and model, in the vendor's order."""
     own = _own_key(asked)
     key = own or asked.bearer

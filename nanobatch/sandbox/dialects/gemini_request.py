@@ -96,14 +96,14 @@ def read(model: str, body: Any, rules: Rules = GEMINI_API) -> Order:
     Raises:
         InvalidError: The vendor would not take it.
     """
-    fields = _fields(body, _BODY, "")
+    fields = known_fields(body, _BODY, "")
     prompt, references = _prompt(fields.get("contents"), rules)
     if "systemInstruction" in fields:
         _content(fields["systemInstruction"], "system_instruction", rules)
     _check_safety(fields.get("safetySettings", []), rules)
-    config = _fields(fields.get("generationConfig", {}), _CONFIG, "generation_config")
+    config = known_fields(fields.get("generationConfig", {}), _CONFIG, "generation_config")
     _check_config(config)
-    image = _fields(config.get("imageConfig", {}), rules.image_config, _IMAGE)
+    image = known_fields(config.get("imageConfig", {}), rules.image_config, _IMAGE)
     ratio, size = _ratio_and_size(model, image)
     kind, quality = _output(model, image)
     tier = fields.get("serviceTier", "standard")
@@ -123,7 +123,7 @@ def read(model: str, body: Any, rules: Rules = GEMINI_API) -> Order:
     return Order(model, drawing, int("IMAGE" in wanted), tuple(references), details)
 
 
-def _fields(value: Any, known: frozenset[str], where: str) -> dict[str, Any]:
+def known_fields(value: Any, known: frozenset[str], where: str) -> dict[str, Any]:
     """Return an object's fields under their camelCase names, without those that are null."""
     if not isinstance(value, Mapping):
         raise InvalidError(f"Invalid value at '{where or 'body'}': an object is expected.", where or None)
@@ -163,7 +163,7 @@ def _prompt(contents: Any, rules: Rules) -> tuple[str, list[str]]:
 
 def _content(content: Any, where: str, rules: Rules) -> tuple[list[str], list[str]]:
     """Return the words and the hashes of the images of one turn."""
-    parts = _fields(content, _CONTENT, where).get("parts")
+    parts = known_fields(content, _CONTENT, where).get("parts")
     if not isinstance(parts, list) or not parts:
         place = f"{where}.parts"
         raise InvalidError(f"* GenerateContentRequest.{place}: contents.parts must not be empty.\n", place)
@@ -173,7 +173,7 @@ def _content(content: Any, where: str, rules: Rules) -> tuple[list[str], list[st
 
 def _part(value: Any, where: str, rules: Rules) -> tuple[str, str]:
     """Return a part's words, or the hash of its image."""
-    part = _fields(value, _PART, where)
+    part = known_fields(value, _PART, where)
     if "text" in part:
         if not isinstance(part["text"], str):
             raise _bad_value(f"{where}.text", "TYPE_STRING", part["text"])
@@ -182,7 +182,7 @@ def _part(value: Any, where: str, rules: Rules) -> tuple[str, str]:
         return "", _inline(part["inlineData"], where, rules)
     if "fileData" in part:
         place = f"{where}.file_data"
-        file = _fields(part["fileData"], frozenset({"fileUri", "mimeType", "displayName"}), place)
+        file = known_fields(part["fileData"], frozenset({"fileUri", "mimeType", "displayName"}), place)
         if not isinstance(file.get("fileUri"), str) or not file["fileUri"]:
             raise _bad_value(f"{place}.file_uri", "TYPE_STRING", file.get("fileUri"))
         return "", hashlib.sha256(file["fileUri"].encode()).hexdigest()
@@ -192,7 +192,7 @@ def _part(value: Any, where: str, rules: Rules) -> tuple[str, str]:
 def _inline(value: Any, where: str, rules: Rules) -> str:
     """Return the hash of an image that stands in the request."""
     place = f"{where}.inline_data"
-    fields = _fields(value, frozenset({"data", "mimeType", "displayName"}), place)
+    fields = known_fields(value, frozenset({"data", "mimeType", "displayName"}), place)
     data, mime = _decoded(fields.get("data"), f"{place}.data"), fields.get("mimeType")
     if not isinstance(mime, str) or mime not in _TYPES:
         raise InvalidError(f"Unsupported MIME type: {mime}", f"{place}.mime_type")
@@ -226,7 +226,7 @@ def _check_safety(settings: Any, rules: Rules) -> None:
         raise _bad_value("safety_settings", "SafetySetting", settings)
     for number, setting in enumerate(settings):
         where = f"safety_settings[{number}]"
-        fields = _fields(setting, frozenset({"category", "threshold", "method"}), where)
+        fields = known_fields(setting, frozenset({"category", "threshold", "method"}), where)
         for name, choices in (("category", rules.categories), ("threshold", _THRESHOLDS)):
             if not isinstance(fields.get(name), str) or fields[name] not in choices:
                 raise _bad_value(f"{where}.{name}", f"Harm{name.capitalize()}", fields.get(name))
@@ -265,7 +265,7 @@ def _ratio_and_size(model: str, image: dict[str, Any]) -> tuple[str | None, str 
 def _output(model: str, image: dict[str, Any]) -> tuple[Kind, int]:
     """Return the file format and its quality; only Vertex AI lets them be chosen."""
     where = f"{_IMAGE}.image_output_options"
-    options = _fields(image.get("imageOutputOptions", {}), frozenset({"mimeType", "compressionQuality"}), where)
+    options = known_fields(image.get("imageOutputOptions", {}), frozenset({"mimeType", "compressionQuality"}), where)
     mime, quality = options.get("mimeType", f"image/{traits(model).kind}"), options.get("compressionQuality", QUALITY)
     if not isinstance(mime, str) or mime not in _KINDS:
         raise _bad_value(f"{where}.mime_type", "TYPE_STRING", mime)
@@ -276,7 +276,7 @@ def _output(model: str, image: dict[str, Any]) -> tuple[Kind, int]:
 
 def _thinks(config: dict[str, Any]) -> bool:
     where = "generation_config.thinking_config"
-    thinking = _fields(
+    thinking = known_fields(
         config.get("thinkingConfig", {}), frozenset({"thinkingLevel", "includeThoughts", "thinkingBudget"}), where
     )
     level = thinking.get("thinkingLevel", "minimal")

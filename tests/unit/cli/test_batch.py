@@ -53,10 +53,13 @@ def test_paths_on_standard_output_alone(desk: BatchBench) -> None:
     assert ended.stderr == ""
 
 
-def test_the_plan_shows_half_the_price(desk: BatchBench) -> None:
+def test_the_plan_shows_half_the_price_and_a_day(desk: BatchBench) -> None:
     """--dry-run orders nothing."""
     ended = shell(desk).run("batch", "submit", "p.csv", "--dry-run", "-O", "json")
-    assert json.loads(ended.stdout)["cost_usd"]["low"] == pytest.approx(12 * 0.067)
+    plan = json.loads(ended.stdout)
+    assert plan["cost_usd"]["low"] == pytest.approx(12 * 0.067)
+    assert (plan["duration_seconds"], plan["bound_by"]) == (86_400, "batches")
+    assert "up to 1 d 0 h, in batches" in shell(desk).run("run", "p.csv", "--batch", "--dry-run").stdout
     assert desk.vendor.calls.total() == 0
 
 
@@ -72,7 +75,21 @@ def test_rows_spill_only_with_consent(desk: BatchBench) -> None:
     assert ended.returncode == 0
     record = desk.records()["r3"]
     assert record["status"] == "ok"
-    assert record["cost_usd"] == pytest.approx((1120 * 120 + 10 * 2) / 1e6)
+    usual = (1120 * 120 + 10 * 2) / 1e6
+    assert record["cost_usd"] == pytest.approx(usual)
+    told = json.loads((desk.out / "run.json").read_text())
+    assert told["cost_usd"] == pytest.approx(usual)  # of this command, whose batch had nothing to do
+
+
+def test_run_json_tells_of_both_halves_of_a_spill(desk: BatchBench) -> None:
+    """What the batches cost and what the rest cost, one by one, are one command."""
+    desk.run_keys = {"retries": 0}
+    desk.vendor.row = lambda key, prompt: error_row(key) if prompt == "prompt 3" else image_row(key, prompt)
+    assert shell(desk).run("run", "p.csv", "--batch", "--spill", "sync").returncode == 0
+    told = json.loads((desk.out / "run.json").read_text())
+    usual = (1120 * 120 + 10 * 2) / 1e6
+    assert told["cost_usd"] == pytest.approx(11 * usual / 2 + usual)
+    assert (told["attempts"], told["resumed"], told["providers"]["google"]["images"]) == (13, 0, 12)
 
 
 def test_mistakes_are_told(desk: BatchBench, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ def test_new_books_are_empty() -> None:
     assert Books().totals() == {
         "requests": 0, "images": 0, "creations": 0, "prompts": 0, "twice": 0, "undelivered": 0, "violations": {},
         "refusals": {}, "faults": {}, "keys_in_query": 0, "polls": 0, "uploads": 0, "downloads": 0,
+        "half_price": 0, "batches": 0, "batches_twice": 0, "most_enqueued": 0,
     }  # fmt: skip
 
 
@@ -83,6 +84,7 @@ def test_every_bill_is_on_disk_at_once(tmp_path: Path) -> None:
     assert json.loads(line) == {
         "time": 1.5, "request": 4, "dialect": "gemini", "model": "m", "prompt": "line\nbreak \u2028 🦊",
         "sha256": "00", "connection_open": False, "fault": "truncate", "references": [], "task": None,
+        "factor": 1.0,
     }  # fmt: skip
     books.close()
     books.close()

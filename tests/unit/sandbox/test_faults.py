@@ -4,7 +4,23 @@ from __future__ import annotations
 
 import pytest
 
-from nanobatch.sandbox.faults import CREATION, ENDS, FAULTS, GEMINI, KIE, LINK, OPENAI, POLL, Dice, Stage, Throw, table
+from nanobatch.sandbox.faults import (
+    CREATION,
+    ENDS,
+    FAULTS,
+    GEMINI,
+    KIE,
+    LINK,
+    OPENAI,
+    POLL,
+    PUTER,
+    ROW,
+    THROWS,
+    Dice,
+    Stage,
+    Throw,
+    table,
+)
 
 
 def test_what_is_billed_follows_from_the_stage() -> None:
@@ -12,7 +28,7 @@ def test_what_is_billed_follows_from_the_stage() -> None:
     billed = {kind for kind, fault in FAULTS.items() if fault.billed}
     assert billed == {
         "badb64", "cutimage", "urlsafe", "dataprefix", "wrongmime", "thought", "multi", "snake", "signature",
-        "truncate", "reset-after", "slowdrip",
+        "truncate", "reset-after", "slowdrip", "rowmissing", "rowtwice", "rowstray", "rowtorn",
     }  # fmt: skip
     assert all(fault.draws >= fault.bills >= 1 for fault in FAULTS.values())
     assert {kind for kind, fault in FAULTS.items() if fault.bills > 1} == {"multi"}
@@ -81,13 +97,14 @@ def test_each_kind_of_request_has_odds_of_its_own() -> None:
         "download403",
     )
     assert [high.pick(odds, KIE, stages) for stages in (CREATION, POLL, LINK)] == [None, None, None]
-    assert low.pick(odds, OPENAI, POLL) is None
+    assert low.pick(odds, PUTER, POLL) is None
 
 
 def test_every_fault_belongs_to_one_kind_of_request() -> None:
-    """None is left out, none is thrown for twice."""
+    """None is left out, none is thrown for twice; a row of a batch meets what a request does, and a few more."""
+    assert {Stage.ROW} == ROW - CREATION
     for stage in Stage:
-        assert sum(stage in stages for stages in (CREATION, POLL, LINK)) == 1
+        assert sum(stage in stages for stages in THROWS if stages is not ROW) == (stage is not Stage.ROW)
     assert {FAULTS[kind].billed for kind in ENDS} == {False}
 
 
