@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nanobatch.batches.wire import NEED_BUCKETS, NO_BUCKET, PROTOCOLS
+from nanobatch.batches.wire import NEED_BUCKETS, PROTOCOLS
 from nanobatch.errors import ConfigError
 from nanobatch.settings import ProviderSettings, Settings
 
@@ -21,14 +21,14 @@ def for_batches(settings: Settings) -> Settings:
     able = tuple(_in_batches(provider) for provider in selling if not _lacks_bucket(provider))
     lacking = [provider.name for provider in selling if _lacks_bucket(provider)]
     if lacking and not able:
-        raise ConfigError(f"{lacking[0]} orders no batches without a bucket: {NO_BUCKET}")
+        raise ConfigError(_no_bucket(lacking[0]))
     if not able:
         names = ", ".join(provider.name for provider in settings.providers)
         raise ConfigError(
             f"none of the providers in use ({names}) sells batches; google, openai and vertex do. For an endpoint of "
             "your own that speaks their format, set providers.NAME.batch.factor, which is 0.5 for half the price"
         )
-    left_out = tuple(f"{name} is left out of batches: {NO_BUCKET}" for name in lacking)
+    left_out = tuple(f"left out of batches: {_no_bucket(name)}" for name in lacking)
     return replace(settings, providers=able, warnings=(*settings.warnings, *left_out))
 
 
@@ -39,6 +39,13 @@ def sells_batches(provider: ProviderSettings) -> bool:
 
 def _lacks_bucket(provider: ProviderSettings) -> bool:
     return provider.protocol in NEED_BUCKETS and provider.batch.bucket is None
+
+
+def _no_bucket(name: str) -> str:
+    return (
+        f"{name} stages its batches in Cloud Storage; set providers.{name}.batch.bucket to a bucket of yours, with a "
+        "folder in it where you like, such as gs://my-bucket/nanobatch"
+    )
 
 
 def _in_batches(provider: ProviderSettings) -> ProviderSettings:

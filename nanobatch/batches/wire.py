@@ -165,7 +165,7 @@ def wire_for(protocol: str, base_url: str, batch: BatchSettings) -> BatchWire:
             return OpenAIBatches()
         case "vertex":
             if batch.bucket is None or batch.storage_url is None:
-                raise ConfigError(NO_BUCKET)
+                raise ConfigError("batches of Vertex AI are staged in Cloud Storage: batch.bucket is missing")
             return VertexBatches(batch.bucket, batch.storage_url)
         case _:
             raise ConfigError(f"batches cannot be ordered in the format {protocol!r}, only in {', '.join(PROTOCOLS)}")
@@ -173,7 +173,3 @@ def wire_for(protocol: str, base_url: str, batch: BatchSettings) -> BatchWire:
 
 PROTOCOLS = ("gemini", "openai", "vertex")
 NEED_BUCKETS = frozenset({"vertex"})
-NO_BUCKET = (
-    "batches of Vertex AI are staged in Cloud Storage: name a bucket of yours, with a folder in it where you like, "
-    "as providers.vertex.batch.bucket: gs://BUCKET/FOLDER"
-)

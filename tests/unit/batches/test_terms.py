@@ -43,11 +43,11 @@ def test_google_and_openai_sell_at_half_the_price(tmp_path: Path) -> None:
 def test_vertex_needs_a_bucket(tmp_path: Path) -> None:
     """Alone it is an error that names the key; beside others it is left out, and said to be."""
     vertex: dict[str, Any] = {"project": "p"}
-    with pytest.raises(ConfigError, match=r"vertex orders no batches.*providers\.vertex\.batch\.bucket"):
+    with pytest.raises(ConfigError, match=r"vertex stages its batches.*providers\.vertex\.batch\.bucket"):
         for_batches(loaded(tmp_path, {"vertex": vertex}))
     beside = for_batches(loaded(tmp_path, {"vertex": vertex, "google": {"api_key": "k"}}))
     assert [provider.name for provider in beside.providers] == ["google"]
-    assert any("vertex is left out" in warning for warning in beside.warnings)
+    assert any("left out of batches: vertex" in warning for warning in beside.warnings)
     [provider] = for_batches(loaded(tmp_path, {"vertex": vertex | {"batch": {"bucket": "gs://box/f/"}}})).providers
     assert (provider.batch.bucket, provider.batch.storage_url) == ("gs://box/f", "https://storage.googleapis.com")
     assert Seller(provider, load_catalog()).offer("nano-banana-pro").price_usd("4K") == pytest.approx(0.12)

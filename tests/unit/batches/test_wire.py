@@ -32,8 +32,8 @@ def test_others_have_none() -> None:
 
 @pytest.mark.parametrize("protocol", sorted(NEED_BUCKETS))
 def test_some_need_a_bucket(protocol: str) -> None:
-    """The sentence names the key to set."""
-    with pytest.raises(ConfigError, match=r"providers\.vertex\.batch\.bucket: gs://"):
+    """Which is checked before, with the provider's name."""
+    with pytest.raises(ConfigError, match="bucket is missing"):
         wire_for(protocol, "http://127.0.0.1:1", BatchSettings(storage_url="http://127.0.0.1:2"))
 
 
