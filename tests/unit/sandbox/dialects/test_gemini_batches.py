@@ -20,7 +20,7 @@ def asked(batch: Any, key: str = "k") -> Asked:
 
 
 def test_both_spellings_are_read() -> None:
-    """camelCase and snake_case."""
+    """CamelCase and snake_case."""
     for batch in (
         {"displayName": "t", "inputConfig": FILE},
         {"display_name": "t", "input_config": {"file_name": "files/a"}},
