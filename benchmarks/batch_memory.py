@@ -1,9 +1,10 @@
 """Peak memory and CPU of collecting a large file of batch results, in a process of its own that does nothing else.
 
-    python benchmarks/batch_memory.py [--gigabytes 2] [--image-megabytes 16] [--folder DIR]
+    python benchmarks/batch_memory.py [--vendor google|vertex] [--gigabytes 2] [--image-megabytes 16] [--folder DIR]
 
 A vendor of paper serves one batch whose results have so many rows that the file reaches the size asked for; each row is
-a whole image of the size asked for, and a signature as large as the image. The client is `nanobatch batch collect`.
+a whole image of the size asked for, and a signature as large as the image, or, from Vertex AI, the request with a
+reference image as large. The client is `nanobatch batch collect`.
 Images go to --folder, which needs about two and a half times the size.
 """
 
@@ -47,8 +48,13 @@ class Vendor(ThreadingHTTPServer):
     keys: list[str]
     title = ""
     row = b""
+    bucket = ""  # of Vertex AI's results
 
     def state(self) -> dict[str, Any]:
+        if self.bucket:
+            target = {"gcsDestination": {"outputUriPrefix": f"{self.bucket}/results"}}
+            job = {"name": "projects/1/locations/global/batchPredictionJobs/7", "displayName": self.title}
+            return {**job, "state": "JOB_STATE_SUCCEEDED", "outputConfig": target}
         about = {"displayName": self.title, "state": "BATCH_STATE_SUCCEEDED"}
         return {"name": "batches/b", "metadata": about, "done": True, "response": {"responsesFile": "files/r"}}
 
@@ -66,7 +72,12 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
         command = self.headers.get("x-goog-upload-command", "")
-        if command == "start":
+        if "/upload/storage/" in self.path:
+            self.say({}, {"location": f"http://127.0.0.1:{self.server.server_port}/upload/storage/v1/b/bucket/o"})
+        elif "batchPredictionJobs" in self.path:
+            self.server.title = json.loads(body)["displayName"]
+            self.say(self.server.state())
+        elif command == "start":
             here = f"http://127.0.0.1:{self.server.server_port}/upload/v1beta/files?upload_id=1"
             self.say({}, {"x-goog-upload-url": here})
         elif command:
@@ -76,8 +87,16 @@ class Handler(BaseHTTPRequestHandler):
             self.server.title = json.loads(body)["batch"]["displayName"]
             self.say(self.server.state())
 
+    def do_PUT(self) -> None:
+        body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        self.server.keys = [json.loads(line)["request"]["labels"]["nanobatch_job"] for line in body.splitlines()]
+        self.say({})
+
     def do_GET(self) -> None:
-        if ":download" not in self.path:
+        if "/o?prefix=" in self.path:
+            self.say({"items": [{"name": "f/results/predictions.jsonl", "generation": "1"}]})
+            return
+        if ":download" not in self.path and "alt=media" not in self.path:
             self.say(self.server.state())
             return
         self.send_response(200)
@@ -125,23 +144,33 @@ def nanobatch(folder: Path, *arguments: str) -> list[float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--vendor", choices=["google", "vertex"], default="google")
     parser.add_argument("--gigabytes", type=float, default=2.0)
     parser.add_argument("--image-megabytes", type=float, default=16.0)
     parser.add_argument("--folder", type=Path)
     options = parser.parse_args()
     image = png(round(options.image_megabytes * 1e6))
     part = {"inlineData": {"mimeType": "image/png", "data": base64.b64encode(image).decode()}}
-    part["thoughtSignature"] = part["inlineData"]["data"]
     answer = {"candidates": [{"content": {"parts": [part]}, "finishReason": "STOP"}]}
     vendor = Vendor(("127.0.0.1", 0), Handler)
-    vendor.row = json.dumps({"response": answer, "key": "@KEY@"}).encode() + b"\n"
+    if options.vendor == "vertex":
+        vendor.bucket = "gs://bucket/f"
+        request = {"labels": {"nanobatch_job": "@KEY@"}, "contents": [{"role": "user", "parts": [part]}]}
+        row = {"request": request, "status": "", "response": answer}
+    else:
+        part["thoughtSignature"] = part["inlineData"]["data"]
+        row = {"response": answer, "key": "@KEY@"}
+    vendor.row = json.dumps(row).encode() + b"\n"
     rows = max(1, round(options.gigabytes * 1e9 / len(vendor.row)))
     threading.Thread(target=vendor.serve_forever, daemon=True).start()
     folder = Path(tempfile.mkdtemp(dir=options.folder))
     try:
-        url = f"http://127.0.0.1:{vendor.server_port}/v1beta"
-        google = {"base_url": url, "api_key": "k", "batch": {"output_mb": 10**6}}
-        (folder / "nanobatch.yaml").write_text(json.dumps({"providers": {"google": google}}))
+        here = f"http://127.0.0.1:{vendor.server_port}"
+        provider: dict[str, Any] = {"base_url": f"{here}/v1beta", "api_key": "k", "batch": {"output_mb": 10**6}}
+        if vendor.bucket:
+            provider["auth"] = "bearer"
+            provider["batch"] |= {"bucket": vendor.bucket, "storage_url": here}
+        (folder / "nanobatch.yaml").write_text(json.dumps({"providers": {options.vendor: provider}}))
         (folder / "p.csv").write_text("prompt\n" + "".join(f"prompt {number}\n" for number in range(rows)))
         nanobatch(folder, "batch", "submit", "p.csv", "-o", "out", "-y", "-q")
         megabytes, cpu, seconds = nanobatch(folder, "batch", "collect", "out", "-q")

@@ -213,7 +213,12 @@ class _Run:
     ) -> Lane:
         if self._batching is not None:
             return self._batching.lane(
-                seller, connections, clock=self._clock, observe=self._observe, folder=self._folder
+                seller,
+                connections,
+                clock=self._clock,
+                observe=self._observe,
+                folder=self._folder,
+                credential=credential,
             )
         return open_lane(
             seller,

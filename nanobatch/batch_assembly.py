@@ -22,6 +22,7 @@ from nanobatch.engines.batch_office import BatchLane, Office
 from nanobatch.errors import ConfigError, LimitReached
 from nanobatch.events import Observer
 from nanobatch.folder import Folder
+from nanobatch.google_credentials import GoogleCredential
 from nanobatch.lanes import AUTHS, reference_for
 from nanobatch.limits import Gate
 from nanobatch.model import Job
@@ -107,16 +108,24 @@ class Batching:
         return any(batch.task == task.task for batch in self.journal.open)
 
     def lane(
-        self, seller: Seller, connections: Connections, *, clock: Clock, observe: Observer, folder: Folder
+        self,
+        seller: Seller,
+        connections: Connections,
+        *,
+        clock: Clock,
+        observe: Observer,
+        folder: Folder,
+        credential: GoogleCredential | None,
     ) -> Lane:
         """Open a provider's lane for batches."""
         provider = seller.settings
-        wire = wire_for(provider.protocol, provider.base_url)
+        wire = wire_for(provider.protocol, provider.base_url, provider.batch)
         transport = HttpTransport(
             connections,
             base_url=provider.base_url,
             auth=AUTHS[provider.auth],
             api_key=provider.api_key,
+            credential=credential if provider.auth == "google" else None,
             new_part=folder.store.new_part,
             timeout_seconds=max(UPLOAD_SECONDS, self.prepared.settings.run.timeout_seconds),
             more_homes=wire.homes(),

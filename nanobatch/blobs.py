@@ -9,7 +9,8 @@ token cannot be guessed, so no text of a provider's can pass for an image.
     keep      in a long string that is not base64       copied to the skeleton, up to its cap
     blob      in a long base64 string                   decoded to a file
     run       in the base64 of a data URI               decoded to a file, up to the first other character
-    skip      in a thought signature or a broken blob   dropped
+    skip      in a thought signature, a broken blob,    dropped
+              or what nobody wants
     text      the body is not JSON                      its beginning is kept
 
 What stands in the JSON that `finish` returns, where the body had a string:
@@ -51,6 +52,7 @@ _SIGNATURE_KEY = re.compile(rb'"thought_?[sS]ignature"\s*:\s*"$')
 _BASE64_HEAD = re.compile(
     rb"(?:[A-Za-z0-9+/=_-]|\\[/nrt]|\\u00(?:0[9aAdD]|2[bBdDfF]|3[dD]|5[fF]))+(?:\\(?:u[0-9a-fA-F]{0,3})?)?"
 )
+_OUTLINE = re.compile(rb'"(?:[^"\\]|\\.)*+"|[{}\[\]]', re.DOTALL)
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=-_"
 _SECRET = secrets.token_hex(16)  # no provider ever sees it
 _TOKEN = re.compile(f"({_SECRET}[0-9]+-)")
@@ -83,6 +85,7 @@ class BlobScanner:
         new_part: Names a fresh file for each image found.
         max_blob_bytes: No image is larger; beyond it the answer is given up.
         max_skeleton_bytes: No JSON without its images is larger; beyond it the answer is given up.
+        unwanted: A key of the outermost object; long strings below it, of whatever kind, are dropped.
     """
 
     def __init__(
@@ -91,10 +94,13 @@ class BlobScanner:
         *,
         max_blob_bytes: int = MAX_BLOB_BYTES,
         max_skeleton_bytes: int = MAX_SKELETON_BYTES,
+        unwanted: str | None = None,
     ) -> None:
         self._new_part = new_part
         self._max_blob_bytes = max_blob_bytes
         self._max_skeleton_bytes = max_skeleton_bytes
+        self._unwanted = None if unwanted is None else f'"{unwanted}"'.encode()
+        self._outline = _Outline()
         self._skeleton = bytearray()
         self._state = _State.START
         self._string_at = 0  # where the current string's content begins in the skeleton
@@ -193,7 +199,7 @@ class BlobScanner:
         """
         head = bytes(self._skeleton[self._string_at :])
         self._escaped = self._ends_in_backslash()
-        if _SIGNATURE_KEY.search(self._skeleton, max(0, self._string_at - 100), self._string_at):
+        if self._is_unwanted():
             del self._skeleton[self._string_at :]
             self._state = _State.SKIP
             return 0
@@ -214,6 +220,13 @@ class BlobScanner:
                 return len(content)
             self._decode(memoryview(content))
         return 0
+
+    def _is_unwanted(self) -> bool:
+        """Tell whether the string that has just become long is to be dropped."""
+        if _SIGNATURE_KEY.search(self._skeleton, max(0, self._string_at - 100), self._string_at):
+            return True
+        before = self._string_at - 1
+        return self._unwanted is not None and self._outline.key_at(self._skeleton, before) == self._unwanted
 
     def _open_part(self) -> None:
         self._part = PartFile(self._new_part(), max_bytes=self._max_blob_bytes)
@@ -356,6 +369,27 @@ class BlobScanner:
             self._part = None
         for blob in self._blobs.values():
             discard(blob.path)
+
+
+class _Outline:
+    """Tells below which key of the outermost object a place of a skeleton stands. Each byte is looked at once."""
+
+    def __init__(self) -> None:
+        self._read = 0
+        self._depth = 0
+        self._key = b""  # the last string directly in the outermost object; before anything deeper, that is its key
+
+    def key_at(self, skeleton: bytearray, end: int) -> bytes:
+        """Return the key, in its quotes. `end` never decreases, and what stands before it stays as it is."""
+        for token in _OUTLINE.findall(skeleton, self._read, end):
+            if token in b"{[":
+                self._depth += 1
+            elif token in b"}]":
+                self._depth -= 1
+            elif self._depth == 1:
+                self._key = token
+        self._read = end
+        return self._key
 
 
 def _run_length(content: bytes | bytearray, at: int = 0, end: int = sys.maxsize) -> int:

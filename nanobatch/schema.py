@@ -153,6 +153,14 @@ def base_url(value: Any) -> str:
     return found
 
 
+def bucket(value: Any) -> str:
+    """Accept a place in Cloud Storage: a bucket, and a folder in it."""
+    found = text(value).rstrip("/")
+    if not re.fullmatch(r"gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9](?:/[^/\s#?*\[\]\\]+)*", found) or "/." in found:
+        raise ValueError(f"must be a bucket of Cloud Storage such as gs://my-bucket/nanobatch, not {shown(value)}")
+    return found
+
+
 def zone(value: Any) -> str:
     """Accept the name of a time zone."""
     try:
@@ -264,6 +272,8 @@ BATCH: Mapping[str, Check] = {
     "input_mb": optional(whole(1)),
     "rows": optional(whole(1)),
     "poll_seconds": number(0.01, 3600),
+    "bucket": bucket,
+    "storage_url": base_url,
 }
 PROVIDER: Mapping[str, Check] = {
     "protocol": word,

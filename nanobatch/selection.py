@@ -15,6 +15,7 @@ from nanobatch.settings import BatchSettings, Limits, ProviderSettings, Secret
 
 SANDBOX_CONCURRENCY = 50
 SANDBOX_POLL_SECONDS = 0.5  # whose batches take a second, not a day
+SANDBOX_BUCKET = "gs://sandbox/nanobatch"
 FLEX_PROTOCOLS = ("gemini", "vertex")
 _KEYLESS = ("google", "none")
 
@@ -139,13 +140,24 @@ class Selection:
             own["enqueued_tokens"] = {"*": tokens}
         if self._sandbox_url is not None:
             own.setdefault("poll_seconds", SANDBOX_POLL_SECONDS)
+            own.pop("storage_url", None)  # it has a storage of its own
+        known = self._staging(protocol)
         if entry is None or entry.batch is None or protocol != entry.protocol:
-            return BatchSettings(**own)
-        known: dict[str, Any] = {"factor": entry.batch.factor}
+            return BatchSettings(**(known | own))
+        known["factor"] = entry.batch.factor
         if self._sandbox_url is None and self._has_presets(name, entry):
             tier = str(self._value(name, "tier", entry.default_tier))
             known |= {"jobs": entry.batch.jobs, "enqueued_tokens": entry.batch.enqueued_tokens.get(tier)}
         return BatchSettings(**(known | own))
+
+    def _staging(self, protocol: str) -> dict[str, Any]:
+        """Return where batches are staged, in formats that stage them."""
+        known = self._catalog.protocols.get(protocol)
+        if known is None or known.storage_url is None:
+            return {}
+        if self._sandbox_url is not None:
+            return {"bucket": SANDBOX_BUCKET, "storage_url": self._sandbox_url}
+        return {"storage_url": known.storage_url}
 
     def _has_presets(self, name: str, entry: ProviderEntry) -> bool:
         """Tell whether a tier's preset applies: at the vendor's own machines, elsewhere only when it is asked for."""

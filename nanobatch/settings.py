@@ -124,6 +124,8 @@ class BatchSettings:
     rows: int | None = None  # of one batch
     poll_seconds: float = 10.0  # before the first look; later ones come less often, up to thirty times this
     hours: float = 24.0  # from the order to the images, for plans with a deadline
+    bucket: str | None = None  # gs://BUCKET/FOLDER, where the wire format stages rows and results in one
+    storage_url: str | None = None  # where Cloud Storage is
 
 
 @dataclass(frozen=True, slots=True)

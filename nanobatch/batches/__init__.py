@@ -9,6 +9,8 @@ order. Here an order has a title of its own that is on disk before it is placed,
     talk      drives such a generator
     journal   what is known of every batch, on disk
     plan      the jobs of a folder, kept so that any later process can collect
+    uploads   sends a file in pieces, going on after a break
+    storage   objects in a bucket of Cloud Storage, for vendors whose files are the customer's own
     results   fetches a file of results and reads it row by row
     rows      lets a row that has come pass for a provider's answer
 """

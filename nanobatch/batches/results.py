@@ -205,13 +205,18 @@ class ReadLine:
     flaw: str | None = None
 
 
-def read_results(path: Path, new_part: Callable[[], Path]) -> Iterator[ReadLine]:
+def read_results(path: Path, new_part: Callable[[], Path], *, echo: str | None = None) -> Iterator[ReadLine]:
     """Read a file line by line; images are in parts when their line is yielded. Blocks.
+
+    Args:
+        path: The file.
+        new_part: Names a fresh file for each image found.
+        echo: The key below which each line repeats its request, whose images nobody wants.
 
     Raises:
         StoreError: The file cannot be read, or an image not written.
     """
-    line = _Line(new_part)
+    line = _Line(new_part, echo)
     number = 0
     buffer = bytearray(READ_BYTES)
     try:
@@ -224,11 +229,11 @@ def read_results(path: Path, new_part: Callable[[], Path]) -> Iterator[ReadLine]
                     number += 1
                     if line.is_blank:
                         continue
-                    whole, line = line, _Line(new_part)  # its images belong to the reader from here on
+                    whole, line = line, _Line(new_part, echo)  # its images belong to the reader from here on
                     yield whole.ended(number)
                 line.feed(buffer, start, size)
         if not line.is_blank:
-            whole, line = line, _Line(new_part)
+            whole, line = line, _Line(new_part, echo)
             yield whole.ended(number + 1)
     except OSError as error:
         raise as_store_error(error, path) from error
@@ -239,8 +244,8 @@ def read_results(path: Path, new_part: Callable[[], Path]) -> Iterator[ReadLine]
 class _Line:
     """One line while it is read."""
 
-    def __init__(self, new_part: Callable[[], Path]) -> None:
-        self._scanner = BlobScanner(new_part)
+    def __init__(self, new_part: Callable[[], Path], echo: str | None) -> None:
+        self._scanner = BlobScanner(new_part, unwanted=echo)
         self._flaw: str | None = None
         self.is_blank = True
 

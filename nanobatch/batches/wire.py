@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 
 from nanobatch.errors import ConfigError, ExchangeError
 from nanobatch.model import Order, Request, Response
+from nanobatch.settings import BatchSettings
 
 T = TypeVar("T")
 Talk: TypeAlias = Generator[Request, Response, T]
@@ -71,6 +72,9 @@ class BatchWire(Protocol):
     """One vendor's way with batches."""
 
     bounds: Bounds
+    gone: frozenset[int]  # what the vendor answers where a file of results is not there any more
+
+    echo: str | None  # the key below which a line of results repeats its request
 
     def homes(self) -> tuple[str, ...]:
         """Return what precedes the addresses of its files, beside the provider's base_url."""
@@ -112,6 +116,15 @@ class BatchWire(Protocol):
         """Return the requests that a file of results may answer; the next is tried where one finds nothing."""
         ...
 
+    def litter(self, file: str, results: Collection[str]) -> tuple[str, ...]:
+        """Return which of a batch's files are deleted once it is collected: those that would stay, and cost, for ever.
+
+        Args:
+            file: The file of rows.
+            results: The files of results.
+        """
+        ...
+
     def row(self, line: Any) -> Row:
         """Read a line of a file of results."""
         ...
@@ -135,22 +148,28 @@ def beside(base_url: str, service: str) -> str:
     return f"{root}/{service}/{version}"
 
 
-def wire_for(protocol: str, base_url: str) -> BatchWire:
+def wire_for(protocol: str, base_url: str, batch: BatchSettings) -> BatchWire:
     """Return the batch interface that belongs to a wire format.
 
     Raises:
-        ConfigError: There is none.
+        ConfigError: There is none, or it needs a bucket and none is named.
     """
     from nanobatch.batches.wire_gemini import GeminiBatches  # noqa: PLC0415 - they need what stands above
     from nanobatch.batches.wire_openai import OpenAIBatches  # noqa: PLC0415
+    from nanobatch.batches.wire_vertex import VertexBatches  # noqa: PLC0415
 
     match protocol:
         case "gemini":
             return GeminiBatches(base_url)
         case "openai":
             return OpenAIBatches()
+        case "vertex":
+            if batch.bucket is None or batch.storage_url is None:
+                raise ConfigError("batches of Vertex AI are staged in Cloud Storage: batch.bucket is missing")
+            return VertexBatches(batch.bucket, batch.storage_url)
         case _:
-            raise ConfigError(f"batches cannot be ordered in the format {protocol!r}, only in gemini and openai")
+            raise ConfigError(f"batches cannot be ordered in the format {protocol!r}, only in {', '.join(PROTOCOLS)}")
 
 
-PROTOCOLS = ("gemini", "openai")
+PROTOCOLS = ("gemini", "openai", "vertex")
+NEED_BUCKETS = frozenset({"vertex"})

@@ -9,11 +9,13 @@ reply is lost.
 from __future__ import annotations
 
 from collections.abc import Collection, Generator, Mapping
+from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
+from nanobatch.batches.uploads import at_home, upload_in_pieces
 from nanobatch.batches.wire import MEGABYTE, BatchState, Bounds, Phase, Read, Row, Talk, beside
-from nanobatch.errors import Ambiguous, ExchangeError, Rejected, ServerFault, Unsent
+from nanobatch.errors import ExchangeError, Rejected, ServerFault
 from nanobatch.model import FREE, Answer, Order, Request, Response
 from nanobatch.providers.gemini import answered
 from nanobatch.providers.gemini_body import body_of_order
@@ -21,10 +23,7 @@ from nanobatch.providers.gemini_faults import fault
 from nanobatch.providers.reading import OK, body_of, count, items, node, words
 from nanobatch.providers.sentences import clean, said
 
-PIECE_BYTES = 8 * MEGABYTE  # of an upload; Google asks for multiples of 256 kB
-MOST_BREAKS = 8  # of one upload, without a byte of progress in between
 PAGE = 50
-_PASSING = frozenset({408, 429, 500, 502, 503, 504})
 _GONE = frozenset({404, 410})
 _PHASES = {
     "PENDING": Phase.WAITING, "QUEUED": Phase.WAITING, "UNSPECIFIED": Phase.WAITING, "RUNNING": Phase.RUNNING,
@@ -43,6 +42,8 @@ class GeminiBatches:
     """
 
     bounds = Bounds(input_bytes=2000 * MEGABYTE, rows=50_000)
+    echo: str | None = None
+    gone = frozenset({403, 404, 410})  # a file that is not there is one that may not be read
 
     def __init__(self, base_url: str) -> None:
         self._upload = beside(base_url, "upload")
@@ -66,62 +67,7 @@ class GeminiBatches:
         Raises:
             ExchangeError: The file was not taken.
         """
-        address = yield from self._begin(title, size)
-        at = breaks = 0
-        while True:
-            piece = read(at, PIECE_BYTES)
-            last = at + len(piece) >= size
-            response: Response | None
-            try:
-                response = yield Request(
-                    "POST",
-                    address,
-                    content=piece,
-                    headers={
-                        "x-goog-upload-command": "upload, finalize" if last else "upload",
-                        "x-goog-upload-offset": str(at),
-                    },
-                    cost=FREE,
-                )
-            except (Unsent, Ambiguous) as error:
-                response, trouble = None, error.message
-            if response is not None and response.status in OK:
-                if last:
-                    return _file_of(response)
-                at, breaks = at + len(piece), 0
-                continue
-            if response is not None:
-                if response.status not in _PASSING:
-                    raise _failed(response, "the file of rows was not taken")
-                trouble = f"HTTP {response.status}"
-            breaks += 1
-            if breaks > MOST_BREAKS:
-                raise ServerFault(f"the file of rows could not be uploaded: {trouble}")
-            received = yield from _received(address, breaks)
-            if received is None or received >= size:  # begun anew: an upload that was cut at its end has no name
-                address = yield from self._begin(title, size)
-                received = 0
-            at, breaks = received, 0 if received > at else breaks
-
-    def _begin(self, title: str, size: int) -> Talk[str]:
-        response = yield Request(
-            "POST",
-            f"{self._upload}/files",
-            json={"file": {"display_name": title}},
-            headers={
-                "x-goog-upload-protocol": "resumable",
-                "x-goog-upload-command": "start",
-                "x-goog-upload-header-content-length": str(size),
-                "x-goog-upload-header-content-type": "application/jsonl",
-            },
-            cost=FREE,
-            repeatable=True,
-        )
-        address = response.headers.get("x-goog-upload-url", "")
-        if response.status not in OK or not address:
-            raise _failed(response, "no upload was begun")
-        here, there = urlsplit(self._upload), urlsplit(address)
-        return there._replace(scheme=here.scheme, netloc=here.netloc).geturl()  # the key goes nowhere else
+        return upload_in_pieces(_Upload(f"{self._upload}/files", title, size), read)
 
     def create(self, title: str, file: str, *, model: str, group: str) -> Talk[BatchState]:  # noqa: ARG002
         """Order a batch.
@@ -166,7 +112,7 @@ class GeminiBatches:
     def delete(self, file: str) -> Talk[None]:
         """Delete a file."""
         response = yield Request("DELETE", f"/{file}", cost=FREE, repeatable=True)
-        if response.status not in OK and response.status not in (403, *_GONE):
+        if response.status not in OK and response.status not in self.gone:
             raise _failed(response, "the file was not deleted")
 
     def downloads(self, file: str) -> tuple[Request, ...]:
@@ -175,6 +121,10 @@ class GeminiBatches:
         return tuple(
             Request("GET", f"{place}/{file}:download?alt=media", cost=FREE, repeatable=True) for place in places
         )
+
+    def litter(self, file: str, results: Collection[str]) -> tuple[str, ...]:  # noqa: ARG002 - results go by themselves
+        """Return the file of rows."""
+        return (file,)
 
     def row(self, line: Any) -> Row:
         """Read a line: an answer, or a status in its place."""
@@ -204,19 +154,59 @@ def _as_http(error: Any) -> Mapping[str, Any]:
     return {**error, "code": _GRPC.get(code, code) if code is not None else 500}
 
 
-def _received(address: str, breaks: int) -> Talk[int | None]:
-    """Ask how many bytes of an upload have arrived; None where the upload is not known any more."""
-    response = yield Request(
-        "POST",
-        address,
-        headers={"x-goog-upload-command": "query"},
-        cost=FREE,
-        repeatable=True,
-        delay_seconds=min(30.0, 2.0 ** (breaks - 1)),
-    )
-    if response.status not in OK or response.headers.get("x-goog-upload-status") != "active":
-        return None
-    return count(response.headers.get("x-goog-upload-size-received"))
+@dataclass(frozen=True, slots=True)
+class _Upload:
+    """An upload, in the words of the Gemini API."""
+
+    place: str
+    title: str
+    size: int
+
+    def begin(self) -> Talk[str]:
+        response = yield Request(
+            "POST",
+            self.place,
+            json={"file": {"display_name": self.title}},
+            headers={
+                "x-goog-upload-protocol": "resumable",
+                "x-goog-upload-command": "start",
+                "x-goog-upload-header-content-length": str(self.size),
+                "x-goog-upload-header-content-type": "application/jsonl",
+            },
+            cost=FREE,
+            repeatable=True,
+        )
+        address = response.headers.get("x-goog-upload-url", "")
+        if response.status not in OK or not address:
+            raise _failed(response, "no upload was begun")
+        return at_home(address, self.place)
+
+    def piece(self, address: str, data: bytes, *, at: int) -> Request:
+        last = at + len(data) >= self.size
+        headers = {
+            "x-goog-upload-command": "upload, finalize" if last else "upload",
+            "x-goog-upload-offset": str(at),
+        }
+        return Request("POST", address, content=data, headers=headers, cost=FREE)
+
+    def received(self, response: Response, *, sent: int) -> str | int:
+        if response.status not in OK:
+            raise _failed(response, "the file of rows was not taken")
+        return _file_of(response) if sent >= self.size else sent
+
+    def look(self, address: str, *, delay_seconds: float) -> Talk[str | int | None]:
+        response = yield Request(
+            "POST",
+            address,
+            headers={"x-goog-upload-command": "query"},
+            cost=FREE,
+            repeatable=True,
+            delay_seconds=delay_seconds,
+        )
+        if response.status not in OK or response.headers.get("x-goog-upload-status") != "active":
+            return None
+        have = count(response.headers.get("x-goog-upload-size-received"))
+        return None if have is None or have >= self.size else have  # one that was cut at its end has no name
 
 
 def _file_of(response: Response) -> str:

@@ -37,6 +37,8 @@ class OpenAIBatches:
 
     # A file goes up in one piece that is held in memory; the vendor would take 200 MB.
     bounds = Bounds(input_bytes=48 * MEGABYTE, rows=50_000)
+    echo: str | None = None
+    gone = frozenset({403, 404, 410})
 
     def homes(self) -> tuple[str, ...]:
         """Return nothing: everything is below base_url."""
@@ -124,6 +126,10 @@ class OpenAIBatches:
     def downloads(self, file: str) -> tuple[Request, ...]:
         """Return the address of a file's content."""
         return (Request("GET", f"/files/{file}/content", cost=FREE, repeatable=True),)
+
+    def litter(self, file: str, results: Collection[str]) -> tuple[str, ...]:  # noqa: ARG002 - results go by themselves
+        """Return the file of rows."""
+        return (file,)
 
     def row(self, line: Any) -> Row:
         """Read a line, of either file."""

@@ -79,6 +79,7 @@ class Protocol:
     sizes: tuple[str, ...] | None = None  # None: whatever the model draws
     ratios: tuple[str, ...] | None = None
     seed: bool = True
+    storage_url: str | None = None  # where its batches are staged
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,4 +232,5 @@ def _protocol(name: str, entry: Mapping[str, Any]) -> Protocol:
         sizes=tuple(map(str, entry["sizes"])) if "sizes" in entry else None,
         ratios=tuple(entry["ratios"]) if "ratios" in entry else None,
         seed=entry.get("seed", True),
+        storage_url=entry.get("storage_url"),
     )

@@ -16,7 +16,6 @@ from nanobatch.errors import AccountStopped, ExchangeError, RowFailed, Undeliver
 from nanobatch.model import Job
 
 LANDING_TOGETHER = 32  # rows whose images are flushed to the disk in one go
-_GONE = frozenset({403, 404, 410})  # Google says 403 of a file that is not there any more
 KEPT = "vendors keep results for two days or so; collect within that time"
 
 
@@ -45,8 +44,9 @@ class Collection:
         reading = _Pass(office.plan.pick(job for job, _ in office.ordered(batch)))
         gone: ExchangeError | None = None
         for number, file in enumerate(batch.files):
-            gone = await self._fetch(lane, batch, number, file)
-            if gone is None:
+            missing = await self._fetch(lane, batch, number, file)
+            gone = gone or missing
+            if missing is None:
                 office.tell(lane, f"reading the results of {batch.name}")
                 await self._read(lane, batch, reading, number)
         office.stop.check()
@@ -68,7 +68,7 @@ class Collection:
                     request, target, streamer=lane.transport, wire=lane.wire, clock=office.clock, rng=office.rng
                 )
             except AccountStopped as error:
-                if error.http_status not in _GONE:
+                if error.http_status not in lane.wire.gone:
                     raise
                 gone = error
             else:
@@ -86,7 +86,8 @@ class Collection:
     async def _read(self, lane: BatchLane, batch: Batch, reading: _Pass, number: int) -> None:
         """Read a file, some rows at a time."""
         office = self.office
-        lines = read_results(office.results_file(batch, number), office.folder.store.new_part)
+        store, echo = office.folder.store, lane.wire.echo
+        lines = read_results(office.results_file(batch, number), store.new_part, echo=echo)
         while True:
             some = await asyncio.to_thread(_take, lines)
             arrivals = [found for line in some if (found := self._arrival(lane, batch, reading, line)) is not None]
@@ -125,13 +126,14 @@ class Collection:
             await self.office.land(lane, missing[start : start + LANDING_TOGETHER])
 
     async def _tidy(self, lane: BatchLane, batch: Batch) -> None:
-        """Delete the file of rows at the vendor's, where it counts against the account's storage."""
+        """Delete files at the vendor's that would stay there, and count against the account's storage."""
         if batch.file is None:
             return
-        try:
-            await self.office.hold(lane, lane.wire.delete(batch.file))
-        except ExchangeError as error:
-            self.office.warn(f"{lane.name}: {batch.file} could not be deleted: {error.message}")
+        for file in lane.wire.litter(batch.file, batch.files):
+            try:
+                await self.office.hold(lane, lane.wire.delete(file))
+            except ExchangeError as error:
+                self.office.warn(f"{lane.name}: {file} could not be deleted: {error.message}")
 
 
 def _take(lines: Iterator[ReadLine]) -> list[ReadLine]:

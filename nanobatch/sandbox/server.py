@@ -18,6 +18,7 @@ from typing import Any
 from aiohttp import web
 
 from nanobatch.sandbox import routes
+from nanobatch.sandbox.batches.bucket import Bucket
 from nanobatch.sandbox.batches.desk import BatchDesk
 from nanobatch.sandbox.batches.doors import DIALECTS, Doors
 from nanobatch.sandbox.batches.shelf import Shelf
@@ -115,7 +116,7 @@ class Sandbox:
     def batches(self, root: Path) -> Doors:
         """Return what takes batches, which are kept in a folder."""
         desk = BatchDesk(self._studio, Shelf(root), DIALECTS)
-        return Doors(desk, Uploads(desk))
+        return Doors(desk, Uploads(desk), Bucket(desk))
 
     def _creates(self, dialect: Vendor, make: Make) -> Handler:
         async def handler(request: web.Request) -> web.StreamResponse:

@@ -35,6 +35,26 @@ def scan(new_part: Callable[[], Path], body: bytes, step: int = 100) -> Any:
     return scanner.finish()
 
 
+@pytest.mark.parametrize("step", [1, 7, 1025, 10**9])
+def test_unwanted_strings_go_nowhere(new_part: Callable[[], Path], tmp_path: Path, step: int) -> None:
+    """Long strings below one key of the outermost object are dropped, of any kind and at any depth; no others are."""
+    text, uri = "words, " * 400, f"data:image/png;base64,{ENCODED}"
+    body = {
+        "first": ENCODED,
+        "asked": {"s": "short", "deep": [{'a"b': ENCODED, "{": [uri, text]}]},
+        "after": {"asked": ENCODED, "text": text},
+    }
+    scanner = BlobScanner(new_part, unwanted="asked")
+    whole = json.dumps(body).encode()
+    for at in range(0, len(whole), step):
+        scanner.feed(whole[at : at + step])
+    found = scanner.finish()
+    assert found["asked"] == {"s": "short", "deep": [{'a"b': "", "{": ["", ""]}]}
+    assert found["first"].path.read_bytes() == found["after"]["asked"].path.read_bytes() == IMAGE
+    assert found["after"]["text"] == text
+    assert len(list(tmp_path.glob("*.part"))) == 2
+
+
 def only_blob(new_part: Callable[[], Path], text: str, step: int = 100) -> Blob:
     """Scan a body whose one string is written exactly as given, escapes and all."""
     found = scan(new_part, b'{"data": "' + text.encode() + b'"}', step)["data"]

@@ -226,7 +226,7 @@ class BatchDesk:
 
     def _write(self, batch: Batch, result: Result, files: list[BinaryIO]) -> None:
         """Write a line down, and bill it: nothing comes between."""
-        number = int(result.is_bad and bool(self._dialects[batch.vendor].RESULT_NAMES[1]))
+        number = self._dialects[batch.vendor].shelf(is_bad=result.is_bad, number=batch.done)
         files[number].write(result.data)
         sizes = [*batch.sizes]
         sizes[number] += len(result.data)
@@ -262,7 +262,7 @@ class BatchDesk:
             if not form or end is State.FAILED or (not batch.sizes[number] and (number or end is not State.SUCCEEDED)):
                 path.unlink()
                 continue
-            outputs[number] = form.format(batch.id)
+            outputs[number] = form.format(batch.id, metadata=batch.metadata)
             life = dialect.FILE_SECONDS
             file = StoredFile(
                 name=outputs[number], vendor=batch.vendor, title=f"{batch.id}.jsonl", mime="application/jsonl",

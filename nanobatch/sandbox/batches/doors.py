@@ -10,6 +10,8 @@ from itertools import islice
 import msgspec
 from aiohttp import web
 
+from nanobatch.sandbox.batches import bucket
+from nanobatch.sandbox.batches.bucket import Bucket
 from nanobatch.sandbox.batches.desk import BatchDesk
 from nanobatch.sandbox.batches.downloads import send
 from nanobatch.sandbox.batches.records import Batch, StoredFile
@@ -17,14 +19,16 @@ from nanobatch.sandbox.batches.uploads import Uploads
 from nanobatch.sandbox.books import Served
 from nanobatch.sandbox.creation import received
 from nanobatch.sandbox.delivery import deliver, page, reset
-from nanobatch.sandbox.dialects import gemini_batches, openai_batches
+from nanobatch.sandbox.dialects import gemini_batches, openai_batches, vertex_batches
 from nanobatch.sandbox.dialects.base import Answer, Asked
 from nanobatch.sandbox.dialects.batch_base import BatchDialect, BatchOrder, Page
 from nanobatch.sandbox.faults import LINK, LIST, ORDER, POLL
 
-DIALECTS: Mapping[str, BatchDialect] = {each.NAME: each for each in (gemini_batches, openai_batches)}
+DIALECTS: Mapping[str, BatchDialect] = {each.NAME: each for each in (gemini_batches, openai_batches, vertex_batches)}
 _VERSION = "/{version:v1(?:alpha|beta)?}"
 _BATCH = _VERSION + "/batches/{name:[^/:]+}"
+_JOBS = "/{version:v1beta1|v1}/projects/{project}/locations/{location}/batchPredictionJobs"
+_JOB = _JOBS + "/{name:[^/:]+}"
 _FILE = _VERSION + "/files/{name:[^/:]+}"
 
 Reply = Answer | web.StreamResponse
@@ -37,6 +41,7 @@ class Doors:
 
     desk: BatchDesk
     uploads: Uploads
+    bucket: Bucket
 
     def routes(self) -> Iterator[web.RouteDef]:
         """Yield them all."""
@@ -54,8 +59,22 @@ class Doors:
         yield web.delete(_FILE, _answering(self._delete))
         for path in (_FILE + ":download", "/download" + _FILE + ":download", _FILE + "/content"):
             yield web.get(path, self._held("download", self._download))
+        yield from self._vertex()
         yield web.get("/__held", _answering(self._show_held))
         yield web.get("/__batches", _answering(self._show_batches))
+
+    def _vertex(self) -> Iterator[web.RouteDef]:
+        """Yield the paths of Vertex AI's jobs, and of the storage in which their files lie."""
+        yield web.post(_JOBS, self._held("order", self._order))
+        yield web.get(_JOBS, _answering(self._list))
+        yield web.get(_JOB, self._held("poll", self._look))
+        yield web.post(_JOB + ":cancel", _answering(self._cancel))
+        yield web.delete(_JOB, _answering(self._forget))
+        yield web.post(bucket.UPLOADS, self._held("upload", self.bucket.begin))
+        yield web.put(bucket.UPLOADS, self._held("upload", self.bucket.piece))
+        yield web.get(bucket.OBJECTS, _answering(self.bucket.objects))
+        yield web.get(bucket.OBJECT, self._held("download", self.bucket.read))
+        yield web.delete(bucket.OBJECT, _answering(self.bucket.delete))
 
     def _held(self, point: str, handle: Callable[[web.Request], Awaitable[Reply]]) -> Handler:
         """Let requests wait at a point before anything is done about them."""
@@ -201,13 +220,16 @@ class Doors:
 
 
 def _dialect(request: web.Request) -> BatchDialect:
+    if "project" in request.match_info:
+        return vertex_batches
     googles = "x-goog-api-key" in request.headers or "key" in request.query
     return gemini_batches if googles or request.match_info.get("version", "v1") != "v1" else openai_batches
 
 
 def _asked(request: web.Request) -> Asked:
     """Return what is known of a request before its body is read; no dialect looks for a model here."""
-    return Asked(request.headers, request.query)
+    path = {name: value for name, value in request.match_info.items() if name != "name"}
+    return Asked(request.headers, request.query, path)
 
 
 def _answering(handle: Callable[[web.Request], Awaitable[Reply]]) -> Handler:

@@ -92,7 +92,7 @@ class Uploads:
         length = request.content_length or 0
         most = length // 2 if fault == "uploadcut" else upload.size - upload.received
         try:
-            arrived = await _save(request.content.iter_chunked(_PIECE_BYTES), upload.path, upload.received, most)
+            arrived = await save(request.content.iter_chunked(_PIECE_BYTES), upload.path, upload.received, most)
         except ConnectionError:
             arrived = upload.path.stat().st_size - upload.received
         is_last = "finalize" in commands
@@ -137,7 +137,7 @@ class Uploads:
                     fields[part.name or ""] = await part.text()
                     continue
                 path = self.desk.shelf.upload_path(secrets.token_hex(16))
-                size = await _save(_pieces(part), path, 0, None)
+                size = await save(_pieces(part), path, 0, None)
                 mime = part.headers.get("Content-Type", "application/jsonl")
                 upload = Upload(path, size, part.filename or "file", mime)
         except ValueError:
@@ -178,7 +178,7 @@ async def _pieces(part: BodyPartReader) -> AsyncIterator[bytes]:
         yield bytes(data)
 
 
-async def _save(pieces: AsyncIterator[bytes], path: Path, at: int, most: int | None) -> int:
+async def save(pieces: AsyncIterator[bytes], path: Path, at: int, most: int | None) -> int:
     """Write pieces at a place, at most so many bytes; return how many."""
     written = 0
     with path.open("ab", buffering=0) as file:

@@ -142,6 +142,10 @@ class BatchDialect(Protocol):
         """Return what a row takes from the limit on enqueued tokens."""
         ...
 
+    def shelf(self, *, is_bad: bool, number: int) -> int:
+        """Return which of the two files of results a line goes into: the number-th, an error or not."""
+        ...
+
     def line(self, key: Any, answer: Answer, number: int) -> Line:
         """Put the answer to a row into a line of results."""
         ...

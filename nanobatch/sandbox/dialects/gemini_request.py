@@ -47,6 +47,8 @@ _KINDS: Mapping[str, Kind] = {"image/png": "png", "image/jpeg": "jpeg"}
 _TYPES = frozenset({"image/png", "image/jpeg", "image/webp", "image/heic", "image/heif"})
 _PHONE_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 _MOST_REFERENCES = 14
+_MOST_LABELS = 64
+_LABEL, _LABEL_VALUE = re.compile(r"[a-z][a-z0-9_-]{0,62}"), re.compile(r"[a-z0-9_-]{0,63}")
 _IMAGE = "generation_config.image_config"
 _INT32 = 2**31
 
@@ -60,12 +62,14 @@ class Rules:
         categories: What safety settings may be about.
         needs_role: Whether each content says whose it is.
         largest_image: Bytes of one inline image; None leaves it to the size of the whole request.
+        body: More fields of the body.
     """
 
     image_config: frozenset[str]
     categories: frozenset[str] = _CATEGORIES
     needs_role: bool = False
     largest_image: int | None = None
+    body: frozenset[str] = frozenset()
 
 
 GEMINI_API = Rules(frozenset({"aspectRatio", "imageSize"}))
@@ -74,6 +78,7 @@ VERTEX_AI = Rules(
     categories=_CATEGORIES | _IMAGE_CATEGORIES,
     needs_role=True,
     largest_image=7 * 1024 * 1024,
+    body=frozenset({"labels"}),
 )
 
 
@@ -96,11 +101,12 @@ def read(model: str, body: Any, rules: Rules = GEMINI_API) -> Order:
     Raises:
         InvalidError: The vendor would not take it.
     """
-    fields = known_fields(body, _BODY, "")
+    fields = known_fields(body, _BODY | rules.body, "")
     prompt, references = _prompt(fields.get("contents"), rules)
     if "systemInstruction" in fields:
         _content(fields["systemInstruction"], "system_instruction", rules)
     _check_safety(fields.get("safetySettings", []), rules)
+    _check_labels(fields.get("labels", {}))
     config = known_fields(fields.get("generationConfig", {}), _CONFIG, "generation_config")
     _check_config(config)
     image = known_fields(config.get("imageConfig", {}), rules.image_config, _IMAGE)
@@ -230,6 +236,15 @@ def _check_safety(settings: Any, rules: Rules) -> None:
         for name, choices in (("category", rules.categories), ("threshold", _THRESHOLDS)):
             if not isinstance(fields.get(name), str) or fields[name] not in choices:
                 raise _bad_value(f"{where}.{name}", f"Harm{name.capitalize()}", fields.get(name))
+
+
+def _check_labels(labels: Any) -> None:
+    """Accept what Google Cloud accepts as labels of anything."""
+    if not isinstance(labels, Mapping) or len(labels) > _MOST_LABELS:
+        raise InvalidError(f"labels are an object of at most {_MOST_LABELS} pairs.", "labels")
+    for name, value in labels.items():
+        if not _LABEL.fullmatch(name) or not isinstance(value, str) or not _LABEL_VALUE.fullmatch(value):
+            raise InvalidError(f"Invalid label {name!r}: lower-case letters, digits, _ and - only.", "labels")
 
 
 def _check_config(config: dict[str, Any]) -> None:

@@ -97,6 +97,11 @@ def tokens_of(order: Order) -> int:
     return tokens(order.drawing.prompt)
 
 
+def shelf(*, is_bad: bool, number: int) -> int:  # noqa: ARG001 - a protocol's parameter
+    """Put errors into a file of their own."""
+    return int(is_bad)
+
+
 def line(key: Any, answer: Answer, number: int) -> Line:
     """Put an answer into a line; what has another status than 200 goes into the file of errors."""
     response = {"status_code": answer.status, "request_id": f"req_{number:032x}", "body": answer.body}

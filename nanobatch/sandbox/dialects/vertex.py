@@ -24,7 +24,7 @@ _KEY_OF_ANOTHER_API = "AIza"
 
 def read(asked: Asked) -> Order | Answer:
     """Return the images that are wanted, or what the vendor says against the request."""
-    refused = _door(asked) or _dead(asked)
+    refused = door(asked) or _dead(asked)
     if refused is not None:
         return refused
     order = gemini.accept(replace(asked, path={**asked.path, "version": "v1beta1"}), VERTEX_AI)
@@ -37,19 +37,19 @@ def read(asked: Asked) -> Order | Answer:
 
 def models(asked: Asked) -> Answer:
     """List the models, which costs nothing."""
-    return _door(asked) or gemini.models(asked)
+    return door(asked) or gemini.models(asked)
 
 
 def over_limit(order: Order, excess: Excess) -> Answer:
     """Answer a request beyond a limit; nothing tells which, or for how long."""
     del order, excess
-    return _exhausted()
+    return exhausted()
 
 
 def failed(order: Order, fault: str, wish_seconds: float) -> Answer:
     """Return the answer of a fault that makes no image."""
     if fault in ("429", "429day", "429zero", "429money"):
-        return _exhausted()
+        return exhausted()
     if fault in ("badkey", "leaked"):
         return _unauthenticated()
     found = gemini.failed(order, fault, wish_seconds)
@@ -75,7 +75,8 @@ def _own(order: Order, body: Any) -> Any:
     return body | {"usageMetadata": usage, "createTime": order.details["created"]}
 
 
-def _door(asked: Asked) -> Answer | None:
+def door(asked: Asked) -> Answer | None:
+    """Check the token."""
     if not asked.bearer or asked.bearer.startswith((UNACCEPTED, _KEY_OF_ANOTHER_API)):
         return _unauthenticated()
     return None
@@ -107,6 +108,7 @@ def _unauthenticated() -> Answer:
     return Answer(401, {"error": error})
 
 
-def _exhausted() -> Answer:
+def exhausted() -> Answer:
+    """Return the 429 of every limit."""
     message = "Resource has been exhausted (e.g. check quota)."
     return Answer(429, {"error": {"code": 429, "message": message, "status": "RESOURCE_EXHAUSTED"}})

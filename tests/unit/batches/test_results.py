@@ -249,3 +249,21 @@ def test_any_sizes_of_lines(sizes: list[int], ends: bool) -> None:
         path.write_bytes(data + (b"\n" if ends else b""))
         found = lines(path)
         assert [one.content["data"].path.read_bytes() for one in found] == images
+
+
+def test_what_a_line_repeats_of_its_request_goes_nowhere(tmp_path: Path) -> None:
+    """Only the answer's image is written; the label and the rest of the skeleton stay."""
+    reference, image = b"R" * 3_000_000, b"I" * 3_000_000
+    part = {"inlineData": {"data": base64.b64encode(reference).decode()}}
+    row = {
+        "request": {"contents": [{"parts": [{"text": "x" * 5000}, part, part]}], "labels": {"nanobatch_job": "k"}},
+        "response": {"request": {"data": base64.b64encode(image).decode()}},
+    }
+    file = tmp_path / "r.jsonl"
+    file.write_text(json.dumps(row) + "\n")
+    parts = (tmp_path / f"{number}.part" for number in range(9))
+    [line] = read_results(file, lambda: next(parts), echo="request")
+    assert line.content["request"]["labels"] == {"nanobatch_job": "k"}
+    assert line.content["request"]["contents"][0]["parts"][1] == {"inlineData": {"data": ""}}
+    assert line.content["response"]["request"]["data"].path.read_bytes() == image
+    assert len(list(tmp_path.glob("*.part"))) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,6 @@ from nanobatch.settings import BatchSettings, Settings
 
 
 def loaded(tmp_path: Path, providers: dict[str, Any], **environ: str) -> Settings:
-    import json  # noqa: PLC0415
-
     (tmp_path / "nanobatch.yaml").write_text(json.dumps({"providers": providers}))
     return load_settings(config_path=None, flags={}, environ=environ, cwd=tmp_path, user_folder=tmp_path / "none")
 
@@ -41,6 +40,30 @@ def test_google_and_openai_sell_at_half_the_price(tmp_path: Path) -> None:
     assert cost == pytest.approx(usual_cost / 2)
 
 
+def test_vertex_needs_a_bucket(tmp_path: Path) -> None:
+    """Alone it is an error that names the key; beside others it is left out, and said to be."""
+    vertex: dict[str, Any] = {"project": "p"}
+    with pytest.raises(ConfigError, match=r"vertex stages its batches.*providers\.vertex\.batch\.bucket"):
+        for_batches(loaded(tmp_path, {"vertex": vertex}))
+    beside = for_batches(loaded(tmp_path, {"vertex": vertex, "google": {"api_key": "k"}}))
+    assert [provider.name for provider in beside.providers] == ["google"]
+    assert any("left out of batches: vertex" in warning for warning in beside.warnings)
+    [provider] = for_batches(loaded(tmp_path, {"vertex": vertex | {"batch": {"bucket": "gs://box/f/"}}})).providers
+    assert (provider.batch.bucket, provider.batch.storage_url) == ("gs://box/f", "https://storage.googleapis.com")
+    assert Seller(provider, load_catalog()).offer("nano-banana-pro").price_usd("4K") == pytest.approx(0.12)
+
+
+def test_the_sandbox_has_a_bucket_of_its_own(tmp_path: Path) -> None:
+    """And no setting leads a rehearsal to the real storage."""
+    document = {"providers": {"vertex": {"batch": {"storage_url": "https://storage.example"}}}}
+    (tmp_path / "nanobatch.yaml").write_text(json.dumps(document))
+    settings = load_settings(
+        config_path=None, flags={}, environ={}, cwd=tmp_path, user_folder=tmp_path / "none", sandbox_url="http://s:1"
+    )
+    [provider] = for_batches(settings).providers
+    assert (provider.batch.bucket, provider.batch.storage_url) == ("gs://sandbox/nanobatch", "http://s:1")
+
+
 def test_flex_and_batch_do_not_add_up(tmp_path: Path) -> None:
     """The row asks for no tier of service, and half of half is not the price."""
     settings = loaded(tmp_path, {"google": {"api_key": "k", "tier_of_service": "flex"}})
@@ -52,7 +75,7 @@ def test_flex_and_batch_do_not_add_up(tmp_path: Path) -> None:
 
 def test_nobody_sells_batches(tmp_path: Path) -> None:
     """The message names who does, and the key to set."""
-    with pytest.raises(ConfigError, match=r"laozhang.*google and openai.*batch\.factor"):
+    with pytest.raises(ConfigError, match=r"laozhang.*google, openai and vertex.*batch\.factor"):
         for_batches(loaded(tmp_path, {"laozhang": {"api_key": "k"}}))
 
 
@@ -96,6 +119,11 @@ def test_limits_of_the_tier_apply_at_the_vendors_own_address(tmp_path: Path) -> 
         ({"rows": 0}, "has a rows that"),
         (3, "must be keys"),
         ({"factor": 2}, "factor"),
+        ({"bucket": "my-bucket"}, "gs://my-bucket/nanobatch"),
+        ({"bucket": "gs://b"}, "has a bucket that"),
+        ({"bucket": "gs://bucket//folder"}, "has a bucket that"),
+        ({"bucket": "gs://bucket/../other"}, "has a bucket that"),
+        ({"bucket": "gs://bucket/a#1"}, "has a bucket that"),
     ],
 )
 def test_a_mistake_in_the_section_is_named(tmp_path: Path, batch: Any, complaint: str) -> None:

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from nanobatch.batches.uploads import MOST_BREAKS, PIECE_BYTES
 from nanobatch.batches.wire import BatchState, Phase, Row
-from nanobatch.batches.wire_gemini import MOST_BREAKS, PIECE_BYTES, GeminiBatches
+from nanobatch.batches.wire_gemini import GeminiBatches
 from nanobatch.errors import (
     AccountStopped,
     Ambiguous,
