@@ -5,8 +5,8 @@ parser is written in C. Here aiohttp opens and keeps the connections, proxies an
 each answer; `nanobatch.roads` says how a request travels, and the body goes past aiohttp (see `nanobatch.bodies`).
 
 Three things keep the event loop free and the memory flat. New connections open at most 32 at once, because a thousand
-TLS handshakes in one turn of the loop are a long stall. Exchanges that begin together pass a `Turnstile`. And the more
-bodies arrive together, the less each of them may read in one turn.
+TLS handshakes in one turn of the loop are a long stall. Exchanges that begin together pass a `Turnstile`. And of many
+bodies that arrive together only a few read much in one turn.
 
 An idle connection is kept for 15 s only. A server may close one just as a request leaves on it; nobody can know
 whether that request was read, and a short life makes the case rare.

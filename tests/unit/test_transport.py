@@ -841,6 +841,37 @@ async def test_a_private_authority_is_trusted_by_ssl_cert_file(
     assert response.json["data"][0]["b64_json"].path.read_bytes() == IMAGE
 
 
+async def all_whole(url: str, images: int, folder: Path, *, content: bytes) -> bool:
+    """Ask for many images at once, and tell whether each came as it is."""
+    async with Connections(images) as many:
+        transport = transport_to(url, many, folder)
+        responses = await asyncio.gather(*(transport.send(POST) for _ in range(images)))
+    found = [response.json["data"][0]["b64_json"] for response in responses]
+    return all(blob.path.read_bytes() == content for blob in found) and len(found) == images
+
+
+@pytest.mark.parametrize("closes", [False, True])
+@pytest.mark.parametrize("over_tls", [False, True])
+async def test_bodies_that_take_turns_come_whole(
+    server: Server,
+    tls_server: Server,
+    certificate: Path,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    over_tls: bool,
+    closes: bool,
+) -> None:
+    """Of many large bodies most wait unread for their turn; none is lost, also where its end and the server are gone."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    content = IMAGE * 10
+    answer = http(json.dumps({"data": [{"b64_json": base64.b64encode(content).decode()}]}).encode())
+    asked = tls_server if over_tls else server
+    asked.scripts = [then_close(answer) if closes else answer] * 40
+    url = f"https://localhost:{tls_server.port}" if over_tls else server.url
+    assert await all_whole(url, 40, folder, content=content)
+
+
 async def test_an_unknown_authority_is_unsent(tls_server: Server, connections: Connections, folder: Path) -> None:
     """A certificate that nobody vouches for ends the exchange before the key is sent."""
     with pytest.raises(Unsent, match="certificate"):
