@@ -15,7 +15,13 @@ from nanobatch.model import Record, Status
 from nanobatch.stopping import StopReason
 
 KINDS_OF_FAILURE = 20  # distinct reasons that are counted; a report must not grow with the input
-_ADDED = ("attempts", "cost_usd", "maybe_cost_usd", "warnings")  # of two runs that were one command
+_ADDED = (
+    "attempts",
+    "cost_usd",
+    "maybe_cost_usd",
+    "saved_by_cache_usd",
+    "warnings",
+)  # of two runs that were one command
 _ACCOUNT_CODES = frozenset({AccountStopped.code, ModelGone.code, NoProvider.code})
 
 

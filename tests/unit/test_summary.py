@@ -198,7 +198,7 @@ def test_two_runs_of_one_command_are_one_summary() -> None:
         provider = {"images": 1, "attempts": 2, "cost_usd": 0.5, "maybe_cost_usd": 0.1, "errors": {"row_failed": 1}}
         return {
             "started_at": "a", "resumed": 0, "saved_by_resume_usd": 0.0, "duration_seconds": 30.0, "ok": 1, "cached": 0,
-            "attempts": 2, "cost_usd": 0.5, "maybe_cost_usd": 0.1, "warnings": ["w"], "exit_code": 5,
+            "attempts": 2, "cost_usd": 0.5, "maybe_cost_usd": 0.1, "saved_by_cache_usd": 0.0, "warnings": ["w"], "exit_code": 5,
             "hooks": {"run": 1}, "providers": {"google": provider}, **more,
         }  # fmt: skip
 
