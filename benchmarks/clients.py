@@ -1,9 +1,9 @@
 """The bound and the peers of images.py; each fetches so many images and writes them to files, aside and then renamed.
 
-    python benchmarks/clients.py bound|genai|openai|aiohttp URL IMAGES CONCURRENCY FOLDER
+    python benchmarks/clients.py bound|digest|genai|openai|aiohttp URL IMAGES CONCURRENCY FOLDER
 
 `bound` is the least that must be done: one blocking connection kept alive, receive, decode as it comes, write, rename.
-It neither hashes nor looks at what it writes. The others are the official clients and a plain script, as somebody would
+It neither hashes nor looks at what it writes; `digest` is the same with the SHA-256 that every manifest line holds. The others are the official clients and a plain script, as somebody would
 write them who keeps so many requests in flight. Over TLS all trust SSL_CERT_FILE.
 """
 
@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import os
 import socket
 import ssl
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 PROMPT = "A red fox, number {}"
@@ -97,7 +99,7 @@ REQUEST = (
 )
 
 
-def bound(url: str, images: int, folder: Path) -> None:
+def bound(url: str, images: int, folder: Path, *, hashes: bool) -> None:
     parts = urlsplit(url)
     assert parts.hostname is not None
     connection = socket.create_connection((parts.hostname, parts.port or 443))
@@ -109,13 +111,20 @@ def bound(url: str, images: int, folder: Path) -> None:
             connection.sendall(REQUEST)
             part = folder / f"{number}.part"
             fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            receive_image(connection, buffer, fd)
+            digest = hashlib.sha256() if hashes else None
+
+            def keep(data: bytes, fd: int = fd, digest: Any = digest) -> None:
+                os.write(fd, data)
+                if digest is not None:
+                    digest.update(data)
+
+            receive_image(connection, buffer, keep)
             os.close(fd)
             part.replace(folder / f"{number}.png")
 
 
-def receive_image(connection: socket.socket, buffer: memoryview, fd: int) -> None:
-    """Read one answer and write its image; what is decoded at once is what one read brought, in fours of characters."""
+def receive_image(connection: socket.socket, buffer: memoryview, keep: Callable[[bytes], None]) -> None:
+    """Read one answer and keep its image; what is decoded at once is what one read brought, in fours of characters."""
     from pybase64 import b64decode
 
     whole = buffer.obj
@@ -128,13 +137,13 @@ def receive_image(connection: socket.socket, buffer: memoryview, fd: int) -> Non
     left = int(whole[:head_end].lower().split(b"content-length:")[1].split(b"\r\n")[0]) - (filled - head_end)
     while (quote := whole.find(b'"', start, filled)) < 0:
         end = filled - (filled - start) % 4
-        os.write(fd, b64decode(buffer[start:end], validate=True))
+        keep(b64decode(buffer[start:end], validate=True))
         kept = filled - end
         buffer[:kept] = buffer[end:filled]
         count = received(connection, buffer[kept:])
         left -= count
         start, filled = 0, kept + count
-    os.write(fd, b64decode(buffer[start:quote], validate=True))
+    keep(b64decode(buffer[start:quote], validate=True))
     while left:
         left -= received(connection, buffer[: min(left, BUFFER_BYTES)])
 
@@ -148,8 +157,8 @@ def received(connection: socket.socket, into: memoryview) -> int:
 
 def main() -> None:
     name, url, images, concurrency, folder = sys.argv[1:]
-    if name == "bound":
-        bound(url, int(images), Path(folder))
+    if name in ("bound", "digest"):
+        bound(url, int(images), Path(folder), hashes=name == "digest")
     else:
         peer = {"genai": genai, "openai": openai, "aiohttp": aiohttp}[name]
         asyncio.run(peer(url, int(images), int(concurrency), Path(folder)))

@@ -26,7 +26,7 @@ from statistics import median
 
 from processes import HERE, Figures, Server, environment, nanobatch_command, run, serving, warm, workplace, write_inputs
 
-CLIENTS = ("bound", "nanobatch", "genai", "openai", "aiohttp")
+CLIENTS = ("bound", "digest", "nanobatch", "genai", "openai", "aiohttp")
 MORE = {100: 1500, 1500: 300, 5000: 120, 16000: 60}  # kB: images that the long run fetches beyond the short one's
 HELD = 4  # a peer holds up to so many times the image for each request in flight: body, text, object, bytes
 LIBRARIES = ("aiohttp", "google-genai", "httpx", "openai", "pybase64")
@@ -126,13 +126,13 @@ def quotients(one: Measured, other: Measured) -> dict[str, float]:
 def table(kilobytes: int, *, tls: bool, found: Mapping[str, Measured]) -> Iterator[str]:
     """Yield the lines of one size: every client, then each of them against nanobatch."""
     yield f"\n### {kilobytes} kB, {'TLS' if tls else 'plain'}\n"
-    yield "| client | CPU ms per image (rounds) | × bound | images/s | peak MB | connections | server busy |"
-    yield "|---|---|---|---|---|---|---|"
+    yield "| client | CPU ms per image (rounds) | × bound | × digest | images/s | peak MB | connections | server busy |"
+    yield "|---|---|---|---|---|---|---|---|"
     for name, one in found.items():
         spread = one.cpu_ms_by_round
-        to_bound = f"{quotients(one, found['bound'])['cpu_ms']:.2f}" if "bound" in found else ""
+        least = [f"{quotients(one, found[low])['cpu_ms']:.2f}" if low in found else "" for low in ("bound", "digest")]
         yield (
-            f"| {name} | {one.cpu_ms:.2f} ({min(spread):.2f}–{max(spread):.2f}) | {to_bound} "
+            f"| {name} | {one.cpu_ms:.2f} ({min(spread):.2f}–{max(spread):.2f}) | {' | '.join(least)} "
             f"| {one.images_per_second:.0f} | {one.peak_mb:.0f} | {median(one.connections):.0f} "
             f"| {median(one.server_busy):.0%} |"
         )
