@@ -21,7 +21,7 @@ def gallery(
     """Write DIR/gallery.html: all images with their prompts, prices and errors, to search, filter, sort and look at.
 
     A run writes it at its end; this writes it at any time, also while a run goes on, and makes the small pictures of
-    large images that the run had no time for. The page needs no network, and the folder may be moved or passed on.
+    large images, which let it scroll smoothly. The page needs no network, and the folder may be moved or passed on.
 
     Example: nanobatch gallery prompts-images
     """

@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,6 @@ from nanobatch.journal import as_store_error
 from nanobatch.preparation import Prepared, Request, dry_run, prepare
 from nanobatch.reporters import Observers
 from nanobatch.reporters.events_file import EventsFile
-from nanobatch.reporters.gallery.thumbnails import WhileItRuns
 from nanobatch.reporters.hooks import Hooks
 from nanobatch.reporters.log_file import log_event, start_logging
 from nanobatch.reporters.metrics import MetricsFile
@@ -225,7 +224,7 @@ def _run(prepared: Prepared, screen: Screen) -> int:
         on_broken=lambda: stop.ask(StopReason("broken_pipe", "standard output takes nothing more", 5)),
     )
     observers = _display(screen, clock, ticks)
-    observers += [*others, *_in_background(prepared)]
+    observers += others
     if handlers:
         observers.append(log_event)
     if events is not None:
@@ -258,12 +257,6 @@ def _run(prepared: Prepared, screen: Screen) -> int:
     if stop.reason is not None and summary["exit_code"] not in (0, 1):
         _say(f"nanobatch: {safe(stop.reason.message, 500)}")
     return int(summary["exit_code"])
-
-
-def _in_background(prepared: Prepared) -> Iterator[Observer]:
-    """Set up what is made for the gallery while the run waits for answers."""
-    if prepared.settings.output.gallery:
-        yield WhileItRuns(prepared.root)
 
 
 def _other_programs(screen: Screen, clock: Clock, ticks: list[Callable[[], None]]) -> list[Observer]:

@@ -1,4 +1,4 @@
-"""Makes small pictures, one a line of input, in a process of its own: `python -m ... FOLDER NICENESS`.
+"""Makes small pictures, one a line of input, in a process of its own: `python -m ... FOLDER`.
 
 Memory is bounded: an image of more than 100 million pixels is not decoded, JPEG is decoded at the size that is needed,
 and the process may not have more than 2 GiB.
@@ -62,10 +62,8 @@ def serve(root: Path) -> None:
 
 
 def main() -> None:
-    """Step back, bound the memory, and serve."""
-    root, niceness = sys.argv[1:]
-    with contextlib.suppress(OSError):
-        os.nice(int(niceness))
+    """Bound the memory, and serve."""
+    (root,) = sys.argv[1:]
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
     warnings.simplefilter("ignore")

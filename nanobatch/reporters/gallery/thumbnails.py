@@ -1,4 +1,4 @@
-"""Has small pictures made by processes of their own: a broken or hostile file can end one of those, never a run.
+"""Has small pictures made by processes of their own: a broken or hostile file can end one of those, never the command.
 
 A process reads one job a line and answers with one line (`thumbnail_worker`). It ends when its input does, so it
 outlives nobody who was killed. One that dies or takes too long is replaced, and its picture stays as it is.
@@ -14,13 +14,11 @@ import re
 import select
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from nanobatch.events import Event, JobFinished
 from nanobatch.stores.local import STATE_FOLDER
 
 THUMBNAILS = f"{STATE_FOLDER}/thumbs"
@@ -28,8 +26,6 @@ ABOVE_PIXELS = 1_600_000  # smaller images are drawn by a browser about as fast 
 ABOVE_BYTES = 600_000  # PNG of 1K, which takes long to decode
 MOST_PIXELS = 100_000_000  # more are shown as a link alone
 PATIENCE_SECONDS = 60.0  # for one picture
-LAST_SECONDS = 3.0  # that the end of a run waits for the one at hand
-WAITING = 10_000  # in line during a run; what finds no place is made by `nanobatch gallery`
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -64,15 +60,10 @@ def thumbnail_of(sha256: str | None, *, width: int | None, height: int | None, s
 
 
 class Worker:
-    """One process that makes small pictures.
+    """One process that makes small pictures of the images in an output folder."""
 
-    Args:
-        root: The output folder.
-        niceness: How far it steps back behind other work of the machine, 0 to 19.
-    """
-
-    def __init__(self, root: Path, *, niceness: int = 0) -> None:
-        self._command = [sys.executable, "-P", "-m", f"{__package__}.thumbnail_worker", str(root), str(niceness)]
+    def __init__(self, root: Path) -> None:
+        self._command = [sys.executable, "-P", "-m", f"{__package__}.thumbnail_worker", str(root)]
         self._process: subprocess.Popen[bytes] | None = None
 
     def make(self, wanted: Wanted) -> bool:
@@ -92,11 +83,6 @@ class Worker:
                 return said == b"made\n"
         self.close()
         return False
-
-    def kill(self) -> None:
-        """Give up the picture at hand, from another thread."""
-        if (process := self._process) is not None:
-            process.kill()
 
     def close(self) -> None:
         """End the process."""
@@ -155,54 +141,3 @@ def make_all(root: Path, wanted: Sequence[Wanted], *, told: Callable[[int], None
         for worker in workers:
             worker.close()
     return made
-
-
-class WhileItRuns:
-    """An observer that has the small pictures of large images made in the background, while a run waits for answers.
-
-    One process does it, behind all other work; the run waits for no more than the picture that is being made.
-    """
-
-    def __init__(self, root: Path) -> None:
-        self._worker = Worker(root, niceness=19)
-        self._line: queue.Queue[Wanted | None] = queue.Queue(WAITING)
-        self._thread: threading.Thread | None = None
-        self._is_over = False
-
-    def __call__(self, event: Event) -> None:
-        """Put a large image in line."""
-        match event:
-            case JobFinished(record=record) if record.has_image and record.file:
-                small = thumbnail_of(record.sha256, width=record.width, height=record.height, size=record.bytes)
-                if small is not None:
-                    self._put(Wanted(record.file, small))
-            case _:
-                pass
-
-    def stop(self) -> None:
-        """Let the picture at hand be finished, and drop the rest."""
-        self._is_over = True
-        if self._thread is not None:
-            with contextlib.suppress(queue.Full):
-                self._line.put_nowait(None)
-            self._thread.join(LAST_SECONDS)
-            if self._thread.is_alive():
-                self._worker.kill()
-                self._thread.join()
-
-    def _put(self, wanted: Wanted) -> None:
-        with contextlib.suppress(queue.Full):
-            self._line.put_nowait(wanted)
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="thumbnails", daemon=True)
-            self._thread.start()
-
-    def _work(self) -> None:
-        with contextlib.suppress(OSError):  # no process can be started: `nanobatch gallery` makes them later
-            for wanted in self._until_it_is_over():
-                self._worker.make(wanted)
-        self._worker.close()
-
-    def _until_it_is_over(self) -> Iterable[Wanted]:
-        while not self._is_over and (wanted := self._line.get()) is not None:
-            yield wanted

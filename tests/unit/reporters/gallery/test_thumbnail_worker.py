@@ -67,7 +67,7 @@ def test_the_process_answers_each_line_and_ends_with_its_input(tmp_path: Path) -
     """One answer for one job, also after a bad one."""
     (tmp_path / "in").write_bytes(image(900, 900))
     asked = '{"source": "in", "target": "a.webp"}\n{"source": "nothing", "target": "b.webp"}\n{"source": "in", "target": "c.webp"}\n'
-    command = [sys.executable, "-m", "nanobatch.reporters.gallery.thumbnail_worker", str(tmp_path), "19"]
+    command = [sys.executable, "-m", "nanobatch.reporters.gallery.thumbnail_worker", str(tmp_path)]
     done = subprocess.run(command, input=asked, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.split() == ["made", "no", "made"]
     assert (tmp_path / "a.webp").exists()

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nanobatch.events import JobFinished
-from nanobatch.model import Record, Status
 from nanobatch.reporters.gallery import thumbnails
 from nanobatch.reporters.gallery.thumbnails import (
     ABOVE_BYTES,
     ABOVE_PIXELS,
     MOST_PIXELS,
     Wanted,
-    WhileItRuns,
     Worker,
     is_drawable,
     make_all,
@@ -97,76 +93,3 @@ def test_a_process_that_hangs_is_replaced(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(thumbnails, "PATIENCE_SECONDS", 0.05)
     assert not worker.make(first)
     assert worker._process is None
-
-
-def finished(number: int, **more: Any) -> JobFinished:
-    facts: dict[str, Any] = {
-        "file": f"{number}.png",
-        "sha256": f"{number:064x}",
-        "width": 2000,
-        "height": 2000,
-        "bytes": 1,
-    } | more
-    return JobFinished(Record(job="j", id="i", variant=0, index=1, status=Status.OK, **facts))
-
-
-def test_a_run_has_them_made_in_the_background(tmp_path: Path) -> None:
-    """Of large images alone; the end waits for the one at hand, and no process is left."""
-    large(tmp_path, 2)
-    observer = WhileItRuns(tmp_path)
-    observer(finished(7, width=10, height=10))
-    assert observer._line.empty()
-    observer(finished(0))
-    made = tmp_path / f".nanobatch/thumbs/{0:064x}.webp"
-    observer._line.put(None)  # so that the thread ends by itself, after the picture
-    assert observer._thread is not None
-    observer._thread.join()
-    assert made.exists()
-    observer.stop()
-    assert observer._worker._process is None
-
-
-def test_the_end_waits_for_no_process_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run is over when its images are."""
-    monkeypatch.setattr(thumbnails, "LAST_SECONDS", 0.05)
-    observer = WhileItRuns(tmp_path)
-    process = observer._worker._start()
-    os.kill(process.pid, signal.SIGSTOP)
-    observer(finished(0))
-    observer.stop()
-    assert process.returncode == -signal.SIGKILL
-
-
-def test_the_end_drops_what_is_still_in_line(tmp_path: Path) -> None:
-    """`nanobatch gallery` makes it later."""
-    large(tmp_path, 1)
-    observer = WhileItRuns(tmp_path)
-    for _ in range(200):
-        observer(finished(0))
-    observer.stop()
-    assert observer._thread is not None
-    assert not observer._thread.is_alive()
-    assert observer._line.qsize() > 100
-
-
-def test_a_full_line_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Memory is bounded; what finds no place is made later."""
-    monkeypatch.setattr(thumbnails, "WAITING", 1)
-    observer = WhileItRuns(tmp_path)
-    for _ in range(50):
-        observer(finished(0))
-    observer.stop()
-    assert observer._line.qsize() <= 1
-
-
-def test_without_processes_a_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine that can start no process has no small pictures."""
-
-    def none(*_: Any, **__: Any) -> subprocess.Popen[bytes]:
-        raise OSError("no process")
-
-    monkeypatch.setattr(subprocess, "Popen", none)
-    observer = WhileItRuns(tmp_path)
-    observer(finished(0))
-    observer.stop()
-    assert not list(tmp_path.iterdir())
