@@ -45,6 +45,12 @@ class TokenPrices:
     input: float
     text: float  # text and thinking that is billed as output
     image: float
+    input_image: float | None = None  # reference images; None: as the rest of the input
+
+    def times(self, factor: float) -> TokenPrices:
+        """Return so many times these prices."""
+        by_image = None if self.input_image is None else self.input_image * factor
+        return TokenPrices(self.input * factor, self.text * factor, self.image * factor, by_image)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +113,7 @@ class ProviderEntry:
     prices: Mapping[str, Mapping[str, float]]  # model id -> size -> USD per image
     token_prices: Mapping[str, TokenPrices]
     price_source: str
+    kept_prices: str | None  # what genai-prices calls the vendor, for models that are not in `token_prices`
     worst_factor: float  # times the table price: the most that one image has been seen to cost
     tiers: Mapping[str, Tier]
     default_tier: str
@@ -198,6 +205,7 @@ def _provider(name: str, entry: Mapping[str, Any]) -> ProviderEntry:
         prices=prices["models"],
         token_prices={model: TokenPrices(**tokens) for model, tokens in prices.get("per_million_tokens", {}).items()},
         price_source=prices["source"],
+        kept_prices=prices.get("genai_prices"),
         worst_factor=float(prices["worst_factor"]),
         tiers={tier: Tier(**preset) for tier, preset in limits["tiers"].items()},
         default_tier=limits["default_tier"],

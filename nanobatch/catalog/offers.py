@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from nanobatch.catalog import kept_prices
 from nanobatch.catalog.data import Catalog, Model, Protocol, ProviderEntry, ReferenceRules, TokenPrices
 from nanobatch.errors import ConfigError
 from nanobatch.model import SIZES, Usage
@@ -25,6 +26,7 @@ class Terms:
     protocol: str = ""  # empty: the one that the catalog names
     flex: bool = False  # the cheaper tier of service is asked for
     batch_factor: float | None = None  # images are ordered in batches, at the price times this
+    elsewhere: bool = False  # at an address that the user gives: what the vendor's tokens cost says nothing of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +80,19 @@ class Offer:
     def usage_cost_usd(self, usage: Usage) -> float | None:
         """Return what the reported tokens cost, or None where tokens do not decide.
 
-        Cost = input x its price + image tokens x theirs + text and thinking x theirs, each per million.
+        Cost = input x its price + image tokens x theirs + text and thinking x theirs, each per million; reference
+        images are input with a price of their own.
         """
         if usage.cost_usd is not None:
             return usage.cost_usd
         prices = self.token_prices
         if prices is None or usage.image_tokens is None:
             return None
+        references = min(usage.input_image_tokens or 0, usage.input_tokens or 0)
+        by_image = prices.input if prices.input_image is None else prices.input_image
         total = (
-            (usage.input_tokens or 0) * prices.input
+            ((usage.input_tokens or 0) - references) * prices.input
+            + references * by_image
             + usage.image_tokens * prices.image
             + (usage.text_tokens or 0) * prices.text
         )
@@ -144,7 +150,7 @@ def _in_batches(offer: Offer, terms: Terms, factor: float) -> Offer:
         raise ConfigError(f"{terms.provider} sells batches of {', '.join(sold)}, not of {offer.model}")
     tokens = offer.token_prices
     if tokens is not None:
-        tokens = TokenPrices(tokens.input * factor, tokens.text * factor, tokens.image * factor)
+        tokens = tokens.times(factor)
     return replace(offer, prices={size: price * factor for size, price in offer.prices.items()}, token_prices=tokens)
 
 
@@ -186,12 +192,28 @@ def _listed(
         wire_model=wire,
         known=known,
         prices={size: price * factor for size, price in prices.items()} if by_table else prices,
-        token_prices=entry.token_prices.get(known.id) if by_table and known is not None else None,
+        token_prices=_token_prices(terms, entry, known, wire=wire),
         worst_factor=entry.worst_factor if by_table else 1.0,
         carries=_carries(known, catalog.protocols.get(terms.protocol or entry.protocol), entry),
         flex_factor=factor,
         warning=warning,
     )
+
+
+def _token_prices(terms: Terms, entry: ProviderEntry, known: Model | None, *, wire: str) -> TokenPrices | None:
+    """Return what a model's tokens cost: as our table says, else as genai-prices does.
+
+    A price that the user sets instead of ours is flat, as for a contract. Where we know no price of the model, the
+    user can only guess what the vendor bills by tokens: the guess is set aside, the answer's tokens say what it was.
+    """
+    ours = entry.token_prices.get(known.id) if known is not None else None
+    if terms.prices is None:
+        return ours
+    if terms.elsewhere or (known is not None and known.id in entry.prices):
+        return None
+    if ours is None and entry.kept_prices is not None:
+        return kept_prices.token_prices(entry.kept_prices, wire)
+    return ours
 
 
 def _flex_factor(terms: Terms, entry: ProviderEntry, known: Model | None) -> float:
