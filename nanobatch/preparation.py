@@ -184,12 +184,19 @@ def output_folder(request: Request, told: str | None) -> Path:
     return Path("prompts-images" if first == STANDARD_INPUT else f"{Path(first).stem}-images")
 
 
-def dry_run(prepared: Prepared) -> Mapping[str, Any]:
-    """Say what the run would do and what it would cost. Nothing is written or sent."""
+def dry_run(prepared: Prepared, *, now: float | None = None, latency_seconds: float | None = None) -> Mapping[str, Any]:
+    """Say what the run would do and what it would cost. Nothing is written or sent.
+
+    Args:
+        prepared: The run.
+        now: When it would start, in seconds since 1970; by default at once.
+        latency_seconds: Of every answer, instead of typical ones.
+    """
+    start = SystemClock().wall() if now is None else now
     done: set[int] = set()
     if prepared.root.exists():
         done = _peek(prepared)
-    cache = preview(prepared.settings, prepared.request, now=SystemClock().wall())
+    cache = preview(prepared.settings, prepared.request, now=start)
     found = estimate(
         prepared.planner.jobs(),
         prepared.sellers,
@@ -200,7 +207,9 @@ def dry_run(prepared: Prepared) -> Mapping[str, Any]:
         sandbox=prepared.settings.sandbox,
         warnings=prepared.warnings,
         strategy=prepared.settings.run.strategy,
+        latency_seconds=latency_seconds,
         known=cache.find,
+        start=start,
     )
     if cache.unknown is not None:
         found = {**found, "cached": None, "warnings": [*found["warnings"], cache.unknown]}

@@ -33,6 +33,8 @@ class Model:
     seed: bool
     references: int  # how many images a job may start from
     image_tokens: Mapping[str, int]
+    text_tokens: int | None  # text and thinking that usually come with an image and are billed as output
+    reference_tokens: int  # of one reference image
     latency_seconds: Mapping[str, float]  # a typical answer, for estimates only
     retired: dt.date | None
     successor: str | None
@@ -185,6 +187,8 @@ def _model(name: str, entry: Mapping[str, Any], ratios: Mapping[str, Any], pixel
         seed=entry.get("seed", True),
         references=entry.get("references", 0),
         image_tokens=entry.get("image_tokens", {}),
+        text_tokens=entry.get("text_tokens"),
+        reference_tokens=entry.get("reference_tokens", 0),
         latency_seconds=entry.get("latency_seconds", {}),
         retired=entry.get("retired"),
         successor=entry.get("successor"),

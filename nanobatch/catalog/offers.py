@@ -72,10 +72,41 @@ class Offer:
         """Return the price of one image, or None where it is unknown."""
         return self.prices.get(size or "1K")
 
-    def worst_price_usd(self, size: str | None) -> float | None:
-        """Return the most that one image may cost, thinking and text included, at the usual tier of service."""
+    def worst_price_usd(self, size: str | None, *, references: int = 0) -> float | None:
+        """Return the most that one image may cost, at the usual tier of service: thinking, text and references too."""
         price = self.price_usd(size)
-        return None if price is None else price * self.worst_factor / self.flex_factor
+        if price is None:
+            return None
+        return price * self.worst_factor / self.flex_factor + self._references_usd(references)
+
+    def likely_price_usd(self, size: str | None, *, input_tokens: float = 0, references: float = 0) -> float | None:
+        """Return what an image costs on average, or None where its price is unknown.
+
+        By the tokens that usually come, where they decide and are known: half-way to the worst price would be wrong by
+        as much as the worst is rare. Where nobody has recorded them, half-way is the best guess.
+
+        Args:
+            size: Of the image.
+            input_tokens: Of the prompt.
+            references: How many images come with it. Both may be averages over many jobs.
+        """
+        price, known = self.price_usd(size), self.known
+        image = known.image_tokens.get(size or "1K") if known is not None else None
+        if price is None or self.token_prices is None or known is None:
+            return price
+        by_references = self._references_usd(references) * self.flex_factor
+        if image is None or known.text_tokens is None:
+            return price * (1 + self.worst_factor) / 2 + by_references
+        tokens = input_tokens * self.token_prices.input + known.text_tokens * self.token_prices.text
+        return (tokens + image * self.token_prices.image) * self.flex_factor / _MILLION + by_references
+
+    def _references_usd(self, references: float) -> float:
+        """Return what reference images cost at the usual tier of service."""
+        if self.token_prices is None or self.known is None:
+            return 0.0
+        prices = self.token_prices
+        each = prices.input if prices.input_image is None else prices.input_image
+        return references * self.known.reference_tokens * each / _MILLION
 
     def usage_cost_usd(self, usage: Usage) -> float | None:
         """Return what the reported tokens cost, or None where tokens do not decide.
