@@ -19,7 +19,7 @@ from itertools import islice
 from typing import Any
 
 from nanobatch.catalog import Offer
-from nanobatch.forecast import Forecast, Latency, Track, seen_after
+from nanobatch.forecast import Forecast, Latency, Track
 from nanobatch.manifest import fingerprint
 from nanobatch.model import Job
 from nanobatch.providers import load
@@ -210,10 +210,11 @@ class _Choice:
 def _latency(seller: Seller, model: str, size: str | None, told_seconds: float | None) -> Latency:
     """Return how long a provider's slot is taken by an image."""
     typical = seller.offer(model).latency_seconds(size)
-    latency = Latency(told_seconds or typical or ASSUMED_LATENCY_SECONDS, varies=not told_seconds and bool(typical))
-    if isinstance(load(seller.settings.protocol), TaskProvider):
-        return seen_after(latency)
-    return latency
+    return Latency(
+        told_seconds or typical or ASSUMED_LATENCY_SECONDS,
+        varies=not told_seconds and bool(typical),
+        polled=isinstance(load(seller.settings.protocol), TaskProvider),
+    )
 
 
 def _by_offer(parts: Sequence[Part]) -> list[list[Part]]:

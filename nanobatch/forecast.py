@@ -14,10 +14,11 @@ construction, as it follows the rules of `limits/`:
 from __future__ import annotations
 
 import heapq
+import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, repeat
+from itertools import accumulate
 from math import inf
 
 from nanobatch.limits.account import LEASE_SECONDS
@@ -28,6 +29,7 @@ from nanobatch.settings import Limits
 
 SPREAD = 0.25  # of answers around the typical one, to both sides: recorded are 16.7 to 29.2 s where 22 are typical
 _GOLDEN = 0.6180339887498949  # steps of this part of a circle cover it evenly, wherever one stops
+_POLLS = tuple(accumulate(DELAYS_SECONDS))  # seconds after the order
 _MINUTE = 60.0
 _DAY = 86_400.0
 
@@ -39,10 +41,12 @@ class Latency:
     Args:
         seconds: A typical one.
         varies: Others differ. With few slots the slowest of a round counts, with few rounds the slowest of the last.
+        polled: The image is seen by who asks for it, now and then.
     """
 
     seconds: float
     varies: bool = False
+    polled: bool = False
 
 
 @dataclass(slots=True)
@@ -121,7 +125,8 @@ class Track:
     def _lasts(self, latency: Latency) -> float:
         place = (0.5 + self._entered * _GOLDEN) % 1.0
         self._entered += 1
-        return latency.seconds * (1 + SPREAD * (2 * place - 1)) if latency.varies else latency.seconds
+        seconds = latency.seconds * (1 + SPREAD * (2 * place - 1)) if latency.varies else latency.seconds
+        return seen_after(seconds) if latency.polled else seconds
 
     def _count(self, at: float, per_day: int) -> None:
         if at >= self._day_ends:
@@ -194,16 +199,9 @@ class Forecast:
         return max(self._tracks, key=lambda name: self._tracks[name].ends, default=None)
 
 
-def seen_after(latency: Latency) -> Latency:
-    """Return when the image of a task is seen: at the first poll after its end.
-
-    Where answers differ, that is half a pause between two polls later, on average.
-    """
-    polled = 0.0
-    for pause in chain(DELAYS_SECONDS, repeat(DELAYS_SECONDS[-1])):
-        polled += pause
-        if polled >= latency.seconds:
-            return Latency(
-                max(DELAYS_SECONDS[0], latency.seconds + pause / 2) if latency.varies else polled, latency.varies
-            )
-    raise AssertionError("unreachable")
+def seen_after(seconds: float) -> float:
+    """Return when the image of a task that takes so long is seen: at the first poll after its end."""
+    for polled in _POLLS:
+        if polled >= seconds:
+            return polled
+    return _POLLS[-1] + math.ceil((seconds - _POLLS[-1]) / DELAYS_SECONDS[-1]) * DELAYS_SECONDS[-1]
