@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
+from types import MappingProxyType
 from typing import Any
 
 from nanobatch.catalog import Offer
@@ -102,6 +103,7 @@ def estimate(  # noqa: PLR0913 - one argument for each source of facts
     latency_seconds: float | None = None,
     known: Callable[[Sequence[Job]], Container[str]] = lambda _: (),
     start: float | None = None,
+    spent: Mapping[str, int] = MappingProxyType({}),
 ) -> Mapping[str, Any]:
     """Plan every job with the provider that the strategy gives it to while all of them work.
 
@@ -119,12 +121,19 @@ def estimate(  # noqa: PLR0913 - one argument for each source of facts
         known: Finds the jobs, among some, that the cache answers.
         start: When the run begins, in seconds since 1970: the day's quota comes back at the providers' midnight. None:
             a day after the start.
+        spent: What other runs have sent today, by provider.
 
     Returns:
         What `--dry-run` shows; money in USD, durations in seconds.
     """
     tracks = {
-        one.name: Track(one.settings.limits, shared=not sandbox, zone=one.settings.day_zone, start=start)
+        one.name: Track(
+            one.settings.limits,
+            shared=not sandbox,
+            zone=one.settings.day_zone,
+            start=start,
+            spent=spent.get(one.name, 0),
+        )
         for one in sellers
     }
     forecast = Forecast(tracks, together=strategy == "fastest")
@@ -149,7 +158,7 @@ def estimate(  # noqa: PLR0913 - one argument for each source of facts
             "high": _money(sum(part.high_usd for part in parts)),
         },
         "duration_seconds": round(forecast.seconds, 1),
-        "bound_by": _bound(parts, forecast.last, latency_seconds),
+        "bound_by": "rpd" if forecast.ends_after_a_rest else _bound(parts, forecast.last, latency_seconds),
         "warnings": list(warnings),
     }
 
@@ -260,8 +269,6 @@ def _bounds(limits: Limits, images: int, work_seconds: float) -> list[tuple[floa
     for name, limit in (("rpm", limits.rpm), ("ipm", limits.ipm)):
         if limit is not None:
             found.append(((images - 1) // limit * _MINUTE, name))
-    if limits.rpd is not None and images > limits.rpd:
-        found.append(((images - 1) // limits.rpd * 86_400.0, "rpd"))
     return found
 
 

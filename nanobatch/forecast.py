@@ -76,9 +76,12 @@ class Track:
         shared: Its quota is leased from the ledger that all runs share.
         zone: Where its day ends.
         start: Of the run, in seconds since 1970; None: days are counted from the start.
+        spent: What other runs have sent on the day of the start.
     """
 
-    def __init__(self, limits: Limits, *, shared: bool, zone: str = "UTC", start: float | None = None) -> None:
+    def __init__(
+        self, limits: Limits, *, shared: bool, zone: str = "UTC", start: float | None = None, spent: int = 0
+    ) -> None:
         lease = LEASE_SECONDS if shared else 0.0
         self._slots: list[float] = []  # when each that was ever taken is free
         self._concurrency = limits.concurrency
@@ -89,11 +92,12 @@ class Track:
             self._windows.append(Window(capacity, seconds + margin_of(seconds) + lease))
         if limits.ipm is not None:
             self._windows.append(Window(limits.ipm, _MINUTE + margin_of(_MINUTE) + lease))
-        self._per_day, self._today, self._day_ends = limits.rpd, 0, 0.0
         self._zone, self._start = zone, start
+        self._per_day, self._today, self._day_ends = limits.rpd, spent, self._midnight_after(0.0)
         self._entered = 0
         self.spent_at = 0.0  # when the last request of a day was sent
         self.ends = 0.0  # when its last answer is there
+        self.has_rested = False  # while a day was spent
 
     @property
     def rests_until(self) -> float:
@@ -130,6 +134,7 @@ class Track:
 
     def _count(self, at: float, per_day: int) -> None:
         if at >= self._day_ends:
+            self.has_rested = self.has_rested or self._today >= per_day
             self._today, self._day_ends = 0, self._midnight_after(at)
         self._today += 1
         if self._today == per_day:
@@ -197,6 +202,11 @@ class Forecast:
     def last(self) -> str | None:
         """Who gives the last answer."""
         return max(self._tracks, key=lambda name: self._tracks[name].ends, default=None)
+
+    @property
+    def ends_after_a_rest(self) -> bool:
+        """Whether whoever gives the last answer has waited for midnight."""
+        return self.last is not None and self._tracks[self.last].has_rested
 
 
 def seen_after(seconds: float) -> float:

@@ -15,7 +15,7 @@ from nanobatch.batches.plan import StoredPlan
 from nanobatch.cache_assembly import preview
 from nanobatch.catalog import Catalog, load_catalog
 from nanobatch.clock import SystemClock
-from nanobatch.errors import ConfigError, InputError
+from nanobatch.errors import ConfigError, InputError, LedgerError
 from nanobatch.estimation import estimate
 from nanobatch.manifest import peek
 from nanobatch.model import Params, Prompt
@@ -29,6 +29,7 @@ from nanobatch.settings import Settings
 from nanobatch.sources.files import PromptFiles
 from nanobatch.sources.lines import STANDARD_INPUT, PromptFile
 from nanobatch.sources.rows import ReadOptions
+from nanobatch.usage import spent_today
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +198,7 @@ def dry_run(prepared: Prepared, *, now: float | None = None, latency_seconds: fl
     if prepared.root.exists():
         done = _peek(prepared)
     cache = preview(prepared.settings, prepared.request, now=start)
+    spent, unknown = _spent(prepared.settings, start)
     found = estimate(
         prepared.planner.jobs(),
         prepared.sellers,
@@ -205,15 +207,24 @@ def dry_run(prepared: Prepared, *, now: float | None = None, latency_seconds: fl
         output=str(prepared.root),
         skipped=prepared.plan.skipped_count,
         sandbox=prepared.settings.sandbox,
-        warnings=prepared.warnings,
+        warnings=[*prepared.warnings, *unknown],
         strategy=prepared.settings.run.strategy,
         latency_seconds=latency_seconds,
         known=cache.find,
         start=start,
+        spent=spent,
     )
     if cache.unknown is not None:
         found = {**found, "cached": None, "warnings": [*found["warnings"], cache.unknown]}
     return found if prepared.request.batch is None else _in_batches(found, prepared.settings)
+
+
+def _spent(settings: Settings, now: float) -> tuple[Mapping[str, int], list[str]]:
+    """Return what other runs have sent today, by provider; and why nobody knows, if so."""
+    try:
+        return spent_today(settings, environ=os.environ, home=Path.home(), now=now), []
+    except LedgerError as error:
+        return {}, [error.message]
 
 
 def _in_batches(plan: Mapping[str, Any], settings: Settings) -> Mapping[str, Any]:

@@ -143,6 +143,13 @@ def days_that_are_waited_for(root: Path) -> Found:
     return run(root, vendor, prompts=250, on_quota="wait")
 
 
+def a_day_that_began_with_another_run(root: Path) -> Found:
+    """Of a hundred a day 70 are spent, by a run in another folder; the relay does the rest."""
+    vendors = relay("a", price=0.04, rpd=100, concurrency=16), relay("b", priority=2, concurrency=10)
+    simulate(root, *vendors, seed=5, prompts=70, name="earlier")
+    return run(root, *vendors, prompts=250, start=NOON + 3600)
+
+
 def resumed(root: Path) -> Found:
     """The rest of a run that was killed after a minute and a half, a minute later."""
     vendor = relay("a", concurrency=20)
@@ -196,7 +203,8 @@ def run(root: Path, *vendors: Vendor, start: float = NOON, **more: Any) -> Found
     "configuration",
     [
         tier_1, flex_tier, thinking, references, full_minutes_of_variants, a_burst_that_meets_few_slots, images_a_minute,
-        fastest, cheapest, rows_that_name_their_provider, a_day_that_is_spent, days_that_are_waited_for, resumed,
+        fastest, cheapest, rows_that_name_their_provider, a_day_that_is_spent, days_that_are_waited_for,
+        a_day_that_began_with_another_run, resumed,
         partly_cached, tasks, told_latency,
     ],
     ids=lambda function: function.__name__,

@@ -12,8 +12,10 @@ DAY = 86_400.0
 NOON = 1_795_521_600.0  # 2026-11-24 12:00 UTC, 04:00 in California
 
 
-def track(*, shared: bool = False, zone: str = "UTC", start: float | None = None, **limits: int) -> Track:
-    return Track(Limits(**{"concurrency": 1000, **limits}), shared=shared, zone=zone, start=start)
+def track(
+    *, shared: bool = False, zone: str = "UTC", start: float | None = None, spent: int = 0, **limits: int
+) -> Track:
+    return Track(Limits(**{"concurrency": 1000, **limits}), shared=shared, zone=zone, start=start, spent=spent)
 
 
 def alone(images: int, latency: Latency = FIXED, **more: object) -> float:
@@ -68,6 +70,13 @@ def test_a_day_that_is_spent_ends_at_midnight() -> None:
     assert alone(350, rpd=100) == 3 * DAY + 20.0
     from_noon = alone(350, rpd=100, zone="America/Los_Angeles", start=NOON)
     assert from_noon == pytest.approx(20 * 3600 + 2 * DAY + 20.0, abs=11)  # clocks may differ by 10 s
+
+
+def test_a_day_that_others_have_begun_is_shorter() -> None:
+    """With 70 of a hundred spent today the rest of today is 30, and tomorrow is whole."""
+    for images, days in ((30, 0), (31, 1), (130, 1), (131, 2)):
+        assert alone(images, rpd=100, spent=70) == days * DAY + 20.0
+    assert alone(1, rpd=100, spent=100) == DAY + 20.0
 
 
 def test_others_work_while_a_day_is_spent() -> None:

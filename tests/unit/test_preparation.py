@@ -55,6 +55,18 @@ def test_a_provider_that_cannot_take_them_is_skipped(photos: Path) -> None:
     one.references.close()
 
 
+def test_a_plan_without_the_ledger_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What other runs have sent today is unknown then; the plan is made all the same."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    (tmp_path / "state" / "nanobatch").mkdir(parents=True)
+    (tmp_path / "state" / "nanobatch" / "usage.sqlite").write_bytes(b"no database at all" * 100)
+    one = prepared(tmp_path, "prompt\nfox\n", {"x": endpoint("gemini", limits={"rpd": 100})})
+    plan = dry_run(one)
+    assert plan["to_send"] == 1
+    assert any("usage.sqlite cannot be read" in warning for warning in plan["warnings"])
+    one.references.close()
+
+
 def test_when_nobody_can_take_them_the_row_is_told(photos: Path) -> None:
     """Before anything is sent, with file, line and the reason of every provider."""
     providers = {"x": endpoint("xai", priority=1), "y": endpoint("together", priority=2)}
