@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from types import MappingProxyType
 from typing import Any
@@ -104,6 +104,7 @@ def estimate(  # noqa: PLR0913 - one argument for each source of facts
     known: Callable[[Sequence[Job]], Container[str]] = lambda _: (),
     start: float | None = None,
     spent: Mapping[str, int] = MappingProxyType({}),
+    in_batches: bool = False,
 ) -> Mapping[str, Any]:
     """Plan every job with the provider that the strategy gives it to while all of them work.
 
@@ -122,13 +123,14 @@ def estimate(  # noqa: PLR0913 - one argument for each source of facts
         start: When the run begins, in seconds since 1970: the day's quota comes back at the providers' midnight. None:
             a day after the start.
         spent: What other runs have sent today, by provider.
+        in_batches: They are ordered in batches, which count on no day's quota: nobody takes over.
 
     Returns:
         What `--dry-run` shows; money in USD, durations in seconds.
     """
     tracks = {
         one.name: Track(
-            one.settings.limits,
+            replace(one.settings.limits, rpd=None) if in_batches else one.settings.limits,
             shared=not sandbox,
             zone=one.settings.day_zone,
             start=start,

@@ -19,6 +19,7 @@ from nanobatch.errors import ConfigError, InputError, LedgerError
 from nanobatch.estimation import estimate
 from nanobatch.manifest import peek
 from nanobatch.model import Params, Prompt
+from nanobatch.optional_redis import where
 from nanobatch.planning import REAL, SANDBOX, Plan, Planner
 from nanobatch.planning import Defaults as PlanDefaults
 from nanobatch.providers import load
@@ -213,6 +214,7 @@ def dry_run(prepared: Prepared, *, now: float | None = None, latency_seconds: fl
         known=cache.find,
         start=start,
         spent=spent,
+        in_batches=prepared.request.batch is not None,
     )
     if cache.unknown is not None:
         found = {**found, "cached": None, "warnings": [*found["warnings"], cache.unknown]}
@@ -221,6 +223,9 @@ def dry_run(prepared: Prepared, *, now: float | None = None, latency_seconds: fl
 
 def _spent(settings: Settings, now: float) -> tuple[Mapping[str, int], list[str]]:
     """Return what other runs have sent today, by provider; and why nobody knows, if so."""
+    counting = any(provider.limits.rpd is not None for provider in settings.providers)
+    if settings.usage.url is not None and counting and not settings.sandbox:
+        return {}, [f"a plan does not ask {where(settings.usage.url)}; what other runs have sent today is not in it"]
     try:
         return spent_today(settings, environ=os.environ, home=Path.home(), now=now), []
     except LedgerError as error:

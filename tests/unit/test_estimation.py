@@ -122,6 +122,13 @@ def test_work_goes_to_others_when_a_day_is_spent() -> None:
     assert found["bound_by"] == "concurrency"
 
 
+def test_batches_count_on_no_day() -> None:
+    """They have a quota of their own, so the first provider gets all of them."""
+    free = seller("free", limits=Limits(rpd=100, concurrency=10))
+    found = plan(jobs(300), free, seller("relay"), in_batches=True)
+    assert [(row["name"], row["images"]) for row in found["providers"]] == [("free", 300)]
+
+
 def test_a_sandbox_has_no_ledger_to_share() -> None:
     """Its windows are a quarter of a second shorter."""
     limits = Limits(rpm=10, concurrency=1000)
