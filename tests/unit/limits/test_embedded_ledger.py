@@ -15,7 +15,7 @@ import pytest
 from nanobatch.clock import SystemClock
 from nanobatch.errors import LedgerError
 from nanobatch.limits.account import Ask, Meter
-from nanobatch.limits.embedded_ledger import EmbeddedLedger, default_path
+from nanobatch.limits.embedded_ledger import EmbeddedLedger, default_path, peek
 from nanobatch.limits.holders import holder_name
 from nanobatch.model import Cost
 from tests.fakes import ManualClock
@@ -144,3 +144,29 @@ def test_it_lives_in_the_state_folder(tmp_path: Path) -> None:
     """Where the system says, else where it usually is."""
     assert default_path({"XDG_STATE_HOME": "/s"}, tmp_path) == Path("/s/nanobatch/usage.sqlite")
     assert default_path({}, tmp_path) == tmp_path / ".local/state/nanobatch/usage.sqlite"
+
+
+async def test_a_look_changes_nothing(tmp_path: Path) -> None:
+    """A plan reads what is known of accounts, also while a run is at work; without a ledger nothing is made."""
+    path = tmp_path / "u.sqlite"
+    assert peek(path, ["x"]) == {}
+    assert not path.exists()
+    ledger = EmbeddedLedger(path, ManualClock())
+    today = Ask(
+        "a", METERS, 1000, days=frozenset({"2026-11-24"}), per_day=100, costs=[Cost()] * 3, entering=3, wants_slots=3
+    )
+    await ledger.exchange("x", today)
+    assert peek(path, ["x", "y"])["x"].days == {"2026-11-24": 3}
+    assert list(peek(path, ["y"])) == []
+    await ledger.close()
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    assert peek(path, ["x"])["x"].days == {"2026-11-24": 3}
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_a_broken_ledger_says_so(tmp_path: Path) -> None:
+    """The plan names the file and goes on without it."""
+    path = tmp_path / "u.sqlite"
+    path.write_bytes(b"no database at all" * 100)
+    with pytest.raises(LedgerError, match="u.sqlite cannot be read"):
+        peek(path, ["x"])
