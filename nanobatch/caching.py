@@ -53,6 +53,7 @@ class Hit:
     job: Job
     entry: Entry
     warnings: tuple[str, ...] = ()
+    is_cached: bool = True  # else the entry is made up, of an image of this very run, and the cache has its own of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +162,9 @@ class Caching:
         found = await asyncio.gather(*(loop.run_in_executor(self._copiers, self._bring, hit) for hit in hits))
         pairs = list(zip(hits, found, strict=True))
         gone = [hit for hit, brought in pairs if brought is None and hit.entry.has_image]
-        used = [self._land(hit, brought) for hit, brought in pairs if brought is not None or not hit.entry.has_image]
-        await self._in_thread(lambda: self._settle(used, [hit.entry for hit in gone]), None)
+        here = [(hit, brought) for hit, brought in pairs if brought is not None or not hit.entry.has_image]
+        used = [entry for hit, brought in here if (entry := self._land(hit, brought)) and hit.is_cached]
+        await self._in_thread(lambda: self._settle(used, [hit.entry for hit in gone if hit.is_cached]), None)
         return [hit.job for hit in gone]
 
     async def sweep(self, jobs: Iterable[Job]) -> None:
