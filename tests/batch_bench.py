@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from nanobatch.engines.batch import Mode
 from nanobatch.events import Event, Warned
 from nanobatch.preparation import Request, prepare
 from nanobatch.settings import Settings
+from nanobatch.spending import DaySpending, DayTotals, default_path
 from nanobatch.stopping import Stop
 from tests.batch_server import BatchServer, Vendor, drawn
 
@@ -34,6 +36,7 @@ class BatchBench:
     provider: str = "google"
     batch: dict[str, Any] = field(default_factory=lambda: {"rows": 5, "poll_seconds": 0.01})
     run_keys: dict[str, Any] = field(default_factory=dict)
+    usage_keys: dict[str, Any] = field(default_factory=dict)
     provider_keys: dict[str, Any] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
 
@@ -56,7 +59,7 @@ class BatchBench:
         provider = {"base_url": self.server.root + version, "api_key": KEY, "batch": self.batch, **self.provider_keys}
         model = "gpt-image-2" if self.provider == "openai" else "nano-banana-pro"
         config = {
-            "defaults": {"model": model}, "run": self.run_keys, "output": {"dir": str(self.out)},
+            "defaults": {"model": model}, "run": self.run_keys, "usage": self.usage_keys, "output": {"dir": str(self.out)},
             "providers": {self.provider: provider},
         }  # fmt: skip
         (self.cwd / "nanobatch.yaml").write_text(json.dumps(config))
@@ -94,6 +97,12 @@ class BatchBench:
             record = records[key]
             assert record["status"] == "ok", record
             assert (self.out / record["file"]).read_bytes() == drawn(record["prompt"])
+
+    def day(self) -> DayTotals:
+        """Return what all runs have spent today."""
+        path = default_path(os.environ, Path.home())
+        with contextlib.closing(DaySpending(path, 1, run="reader", clock=SystemClock())) as day:
+            return day.totals()
 
     def titles(self) -> list[str]:
         """Return the titles of the batches that the vendor made."""

@@ -107,6 +107,17 @@ def test_an_upload_goes_on_after_a_break(desk: BatchBench) -> None:
     desk.assert_everything_belongs()
 
 
+def test_an_upload_in_vain_sets_nothing_aside(desk: BatchBench) -> None:
+    """A vendor that takes no file has no order, so the day's money is there for whoever comes next."""
+    desk.usage_keys = {"budget_usd_per_day": 5.0}
+    desk.vendor.refuse_uploads = True
+    assert desk.order()["exit_code"] == 5
+    assert desk.day().all == 0
+    desk.vendor.refuse_uploads = False
+    assert desk.order()["exit_code"] == 0
+    assert desk.day().all == desk.day().spent
+
+
 @pytest.mark.parametrize("kind", ["uploaded", "creating"])
 def test_killed_before_the_order(desk: BatchBench, kind: str) -> None:
     """A batch that was never ordered is taken back: its rows cost nothing and go into another batch."""
