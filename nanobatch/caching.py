@@ -163,8 +163,9 @@ class Caching:
         pairs = list(zip(hits, found, strict=True))
         gone = [hit for hit, brought in pairs if brought is None and hit.entry.has_image]
         here = [(hit, brought) for hit, brought in pairs if brought is not None or not hit.entry.has_image]
-        used = [entry for hit, brought in here if (entry := self._land(hit, brought)) and hit.is_cached]
-        await self._in_thread(lambda: self._settle(used, [hit.entry for hit in gone if hit.is_cached]), None)
+        used = [(hit.is_cached, self._land(hit, brought)) for hit, brought in here]
+        mine = [entry for is_cached, entry in used if is_cached]
+        await self._in_thread(lambda: self._settle(mine, [hit.entry for hit in gone if hit.is_cached]), None)
         return [hit.job for hit in gone]
 
     async def sweep(self, jobs: Iterable[Job]) -> None:

@@ -34,6 +34,7 @@ class BatchBench:
     cwd: Path
     server: BatchServer
     provider: str = "google"
+    provider_name: str = ""  # another name for the same vendor
     batch: dict[str, Any] = field(default_factory=lambda: {"rows": 5, "poll_seconds": 0.01})
     run_keys: dict[str, Any] = field(default_factory=dict)
     usage_keys: dict[str, Any] = field(default_factory=dict)
@@ -57,10 +58,13 @@ class BatchBench:
     def settings(self) -> Settings:
         version = "/v1" if self.provider == "openai" else "/v1beta"
         provider = {"base_url": self.server.root + version, "api_key": KEY, "batch": self.batch, **self.provider_keys}
+        if self.provider_name not in ("", self.provider):
+            prices = {"prices": {"1K": 0.067}, "batch": {"factor": 0.5, **self.batch}}
+            provider |= {"protocol": "gemini", "models": {"nano-banana-pro": "gemini-3-pro-image-preview"}, **prices}
         model = "gpt-image-2" if self.provider == "openai" else "nano-banana-pro"
         config = {
             "defaults": {"model": model}, "run": self.run_keys, "usage": self.usage_keys, "output": {"dir": str(self.out)},
-            "providers": {self.provider: provider},
+            "providers": {self.provider_name or self.provider: provider},
         }  # fmt: skip
         (self.cwd / "nanobatch.yaml").write_text(json.dumps(config))
         return load_settings(config_path=None, flags={}, environ={}, cwd=self.cwd, user_folder=self.cwd / "none")
