@@ -98,7 +98,7 @@ class Ask:
     wants_slots: int = 0
     returned: Sequence[Returned] = ()
     blocked_for: float = 0.0  # seconds for which the provider asked everybody to wait
-    day_is_spent: bool = False  # the provider says so
+    spent_days: frozenset[str] = frozenset()  # that are over, as the provider says
     leaves: bool = False
 
 
@@ -148,8 +148,8 @@ class _Exchange:
         self._forget()
         for item in ask.returned:
             self._take_back(item)
-        if ask.day_is_spent and ask.per_day is not None:
-            for day in ask.days:
+        if ask.per_day is not None:
+            for day in ask.spent_days:
                 account.days[day] = max(ask.per_day, account.days.get(day, 0))
         if ask.leaves:
             account.holders.pop(ask.holder, None)

@@ -177,7 +177,7 @@ def test_only_three_days_are_kept() -> None:
 def test_a_day_that_the_provider_calls_spent_is_spent_for_all() -> None:
     """Whatever was counted here."""
     account = Account()
-    give(account, "a", meters=[], days=TODAY, per_day=50, day_is_spent=True)
+    give(account, "a", meters=[], days=TODAY, per_day=50, spent_days=TODAY)
     assert give(account, "b", 5, meters=[], days=TODAY, per_day=50).granted == 0
 
 
