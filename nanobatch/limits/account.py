@@ -57,6 +57,7 @@ class Account(msgspec.Struct):
     days: dict[str, int] = {}
     holders: dict[str, Holder] = {}
     blocked_until: float = 0.0
+    asked_at: float = 0.0  # last, by the clock of then
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +179,12 @@ class _Exchange:
 
     def _forget(self) -> None:
         account, now = self.account, self.now
-        for name in [name for name, who in account.holders.items() if not now - ALIVE_SECONDS < who.seen <= now + 1]:
+        if now < account.asked_at:  # the clock was set back: what is on lasts as long as it would have
+            account.blocked_until -= account.asked_at - now
+            for who in account.holders.values():
+                who.seen = min(who.seen, now)
+        account.asked_at = now
+        for name in [name for name, who in account.holders.items() if who.seen <= now - ALIVE_SECONDS]:
             del account.holders[name]
         for meter in self.ask.meters:
             cells = account.meters.setdefault(meter.kind, [])
@@ -190,7 +196,8 @@ class _Exchange:
             del cells[:gone]
             self._left[meter.kind] = meter.capacity - sum(cell.amount for cell in cells)
         for day in sorted(account.days)[:-_DAYS_KEPT]:
-            del account.days[day]
+            if day not in self.ask.days:  # as after days of a clock that was ahead
+                del account.days[day]
 
     def _take_back(self, item: Returned) -> None:
         for meter in self.ask.meters:
