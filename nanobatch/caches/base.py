@@ -11,6 +11,7 @@ import msgspec
 from nanobatch.model import Job, Record, Status
 
 MOST_PLACES = 3  # where the same image is known to lie; the newest first
+_encode = msgspec.msgpack.Encoder().encode
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -42,6 +43,9 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     def has_image(self) -> bool:
         """Whether it leads to an image."""
         return self.status == Status.OK
+
+
+_decode = msgspec.msgpack.Decoder(Entry).decode
 
 
 class Match(msgspec.Struct, frozen=True):
@@ -182,3 +186,25 @@ def entry_of(
         warnings=record.warnings,
         embedded=tuple(embedded),
     )
+
+
+def encoded(entry: Entry) -> bytes:
+    """Write an entry. A place whose name is no UTF-8, or half a character of a vendor's, gets question marks."""
+    try:
+        return _encode(entry)
+    except UnicodeEncodeError:
+        return _encode({name: _plain(value) for name, value in msgspec.to_builtins(entry).items()})
+
+
+def decoded(value: bytes) -> Entry | None:
+    """Read an entry; what is none is a miss."""
+    try:
+        return _decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value

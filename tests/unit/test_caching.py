@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -327,6 +328,20 @@ async def test_a_damaged_database_costs_a_warning(tmp_path: Path) -> None:
     assert one.requests("a") == 3
     [warning] = one.events(Warned)
     assert "not a database" in warning.message
+
+
+async def test_a_folder_whose_name_is_no_utf8_ends_no_run(tmp_path: Path) -> None:
+    """Its images are not found again; those of other folders come into it."""
+    strange = tmp_path / os.fsdecode(b"caf\xe9")
+    await drawn(tmp_path)
+    second = bench(strange)
+    second.jobs = [*second.jobs[:2], make_job(9)]
+    records = await run(second, caching(second, embedded(tmp_path)))
+    assert sorted(record.status for record in records) == ["cached", "cached", "ok"]
+    assert second.events(Warned) == []
+    third = bench(tmp_path / "third")
+    third.jobs = [make_job(9)]
+    assert [record.status for record in await run(third, caching(third, embedded(tmp_path)))] == ["ok"]
 
 
 async def test_a_folder_that_cannot_be_written_stops_the_run(tmp_path: Path) -> None:
