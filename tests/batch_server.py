@@ -83,6 +83,7 @@ class Vendor:
     shuffle: bool = True
     prefix: str = "BATCH_STATE_"
     lose_creates: int = 0  # replies to orders that are lost, though the batch is made
+    empty_creates: int = 0  # replies to orders in which nothing stands, though the batch is made
     refuse_creates: list[tuple[int, Any]] = field(default_factory=list)  # answers in place of a batch
     cut_downloads: int = 0
     cut_uploads: int = 0
@@ -297,7 +298,8 @@ def _handler(vendor: Vendor, root: Callable[[], str]) -> type[BaseHTTPRequestHan
                 vendor.lose_creates -= 1
                 self.connection.close()
                 raise OSError
-            self.say(200, self.described(job))
+            vendor.empty_creates -= 1
+            self.say(200, {} if vendor.empty_creates >= 0 else self.described(job))
 
         def described(self, job: Job) -> dict[str, Any]:
             file = f"files/{job.name.replace('/', '-')}"
