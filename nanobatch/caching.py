@@ -124,7 +124,7 @@ class Caching:
     _new: deque[Record] = field(default_factory=deque)  # recorded, not yet in the cache
     _trouble: CacheError | None = None
     _is_told: bool = False
-    _rests_until: float = 0.0  # monotonic seconds
+    _rests_until: dict[bool, float] = field(default_factory=lambda: {False: 0.0, True: 0.0})  # by: is it for writing
     _rest: float = REST_SECONDS
     _host: str = field(default_factory=socket.gethostname)
 
@@ -162,10 +162,9 @@ class Caching:
         found = await asyncio.gather(*(loop.run_in_executor(self._copiers, self._bring, hit) for hit in hits))
         pairs = list(zip(hits, found, strict=True))
         gone = [hit for hit, brought in pairs if brought is None and hit.entry.has_image]
-        here = [(hit, brought) for hit, brought in pairs if brought is not None or not hit.entry.has_image]
-        used = [(hit.is_cached, self._land(hit, brought)) for hit, brought in here]
-        mine = [entry for is_cached, entry in used if is_cached]
-        await self._in_thread(lambda: self._settle(mine, [hit.entry for hit in gone if hit.is_cached]), None)
+        used = [self._land(hit, brought) for hit, brought in pairs if brought is not None or not hit.entry.has_image]
+        if all(hit.is_cached for hit in hits):
+            await self._in_thread(lambda: self._settle(used, [hit.entry for hit in gone]), None, writing=True)
         return [hit.job for hit in gone]
 
     async def sweep(self, jobs: Iterable[Job]) -> None:
@@ -199,7 +198,7 @@ class Caching:
 
     async def close(self) -> None:
         """Wait until all that is new is in the cache, and let go of it."""
-        await self._in_thread(self._write, None)
+        await self._in_thread(self._write, None, writing=True)
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._thread, self._close)
         await loop.run_in_executor(None, self._shut)
@@ -293,7 +292,7 @@ class Caching:
         with contextlib.suppress(IndexError):
             while True:
                 new.append(self._new.popleft())
-        if not new or self._is_resting():
+        if not new or self._is_resting(writing=True):
             return
         now, root = self.clock.wall(), self.folder.store.root.absolute()
         entries = [
@@ -308,7 +307,7 @@ class Caching:
             if self.second is not None:
                 self.second.learn(list(zip(new, entries, strict=True)))
         except CacheError as error:
-            self._fail(error)
+            self._fail(error, writing=True)
 
     def _asked(self, record: Record) -> list[str]:
         """Say who was asked for what was refused in the end."""
@@ -325,24 +324,25 @@ class Caching:
         self._thread.shutdown()
         self._copiers.shutdown()
 
-    async def _in_thread(self, work: Callable[[], T], otherwise: T) -> T:
+    async def _in_thread(self, work: Callable[[], T], otherwise: T, *, writing: bool = False) -> T:
         """Do something with the cache beside the loop; a cache that fails is left alone for a while."""
-        if self._is_resting():
+        if self._is_resting(writing=writing):
             return otherwise
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, work)
         except CacheError as error:
-            self._fail(error)
+            self._fail(error, writing=writing)
             return otherwise
         finally:
             self._tell()
 
-    def _is_resting(self) -> bool:
-        return self.clock.monotonic() < self._rests_until
+    def _is_resting(self, *, writing: bool = False) -> bool:
+        return self.clock.monotonic() < self._rests_until[writing]
 
-    def _fail(self, error: CacheError) -> None:
+    def _fail(self, error: CacheError, *, writing: bool = False) -> None:
         self._trouble = self._trouble or error
-        self._rests_until = self.clock.monotonic() + self._rest
+        for kind in {writing, True}:  # what cannot be written may be read still: a full disk, a full server
+            self._rests_until[kind] = self.clock.monotonic() + self._rest
         self._rest = min(2 * self._rest, MOST_REST_SECONDS)
 
     def _tell(self) -> None:

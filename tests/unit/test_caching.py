@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -318,6 +319,29 @@ async def test_a_cache_that_recovers_is_used_again(tmp_path: Path) -> None:
         await clock.advance(wait)
     assert len(one.events(Warned)) == 1
     await its.close()
+
+
+async def test_a_cache_that_cannot_be_written_is_read(tmp_path: Path) -> None:
+    """A full disk below the user's home costs what would be remembered, not a second purchase of what is known."""
+    await drawn(tmp_path)
+    with sqlite3.connect(tmp_path / "cache" / FILE) as database:
+        for change in ("INSERT", "UPDATE", "DELETE"):
+            database.execute(
+                f"CREATE TRIGGER full_{change} BEFORE {change} ON entries "
+                "BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END"
+            )
+    second = bench(tmp_path / "second", jobs=5)
+    its = caching(second, embedded(tmp_path))
+    for part in ([0, 3], [1], [2, 4]):  # a chunk after the other
+        misses, hits = await its.sift([second.jobs[number] for number in part])
+        assert not await its.deliver(hits)
+        for job in misses:
+            await second.pipeline.run(job)
+    await its.close()
+    assert second.requests("a") == 2
+    assert [warned.message.partition(": ")[2] for warned in second.events(Warned)] == [
+        "database or disk is full; the run goes on without it"
+    ]
 
 
 async def test_a_damaged_database_costs_a_warning(tmp_path: Path) -> None:
