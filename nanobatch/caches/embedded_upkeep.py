@@ -61,7 +61,8 @@ class EmbeddedUpkeep:
         return {"expired": expired, "gone": len(gone), "freed_bytes": freed}
 
     def clear(self) -> dict[str, Any]:
-        """Drop everything; images in output folders stay where they are."""
+        """Drop everything, a damaged database too; images in output folders stay where they are."""
+        self._database.drop_if_damaged()
         with self._database.changing() as connection:
             dropped = connection.execute("DELETE FROM entries").rowcount
             connection.execute("DELETE FROM counts")
