@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from nanobatch.attempts import Landed, Tally
-from nanobatch.caches.base import Cache, Entry, SecondLookup, entry_of, with_place
+from nanobatch.caches.base import Cache, Entry, SecondLookup, entry_of, options_of, with_place
 from nanobatch.caches.delivery import fetch
 from nanobatch.clock import Clock, iso
 from nanobatch.errors import CacheError, Refused, StoreError
@@ -73,6 +73,7 @@ class Asking:
     refusals: bool = True
     fallback_on_refusal: bool = False
     embeds: tuple[str, ...] = ()  # --embed
+    options: Mapping[str, str] = field(default_factory=dict)  # by name, as `options_of` names them
 
     def asked(self, provider: str | None) -> list[str]:
         """Return who may be asked for a job that names a provider, or none."""
@@ -83,8 +84,10 @@ class Asking:
 
         What a server on this machine has drawn (a double of the vendor, a model of one's own) is for runs with such a
         server. Words that are in an image stay there, so it is for runs that want the same ones in it. A refusal counts
-        while nobody new would be asked.
+        while nobody new would be asked. A provider with other options today counts as one that was not asked.
         """
+        if entry.provider in self.providers and entry.options not in (None, self.options.get(entry.provider, "")):
+            return False
         if entry.has_image:
             fits = not entry.embedded or set(entry.embedded) == set(self.embeds)
             return self.images and fits and (not entry.is_local or any(self.providers.values()))
@@ -102,6 +105,7 @@ def asking_of(settings: Settings, *, fresh: bool = False, retry_failed: bool = F
         refusals=settings.cache.refusals and not fresh and not retry_failed,
         fallback_on_refusal=settings.run.fallback_on_refusal,
         embeds=settings.output.embed,
+        options={provider.name: told for provider in settings.providers if (told := options_of(provider.options))},
     )
 
 
@@ -183,8 +187,6 @@ class Caching:
                 if record.status is Status.OK or (record.status is Status.REFUSED and self.with_refusals):
                     self._new.append(record)
                     asyncio.get_running_loop().run_in_executor(self._thread, self._write)
-            case _:
-                pass
 
     def repeat(self, job: Job, record: Record) -> None:
         """Record and report that a job has ended as an equal one has, without an image."""
@@ -299,6 +301,7 @@ class Caching:
             entry_of(
                 record, root, made_at=now, is_local=self.asking.providers.get(record.provider or "", False),
                 host=self._host, asked=self._asked(record), embedded=self.asking.embeds,
+                options=self.asking.options.get(record.provider or "", ""),
             )
             for record in new
         ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -13,9 +14,10 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from nanobatch.attempts import OpenTask, Tally
-from nanobatch.caches.base import Entry, Match
+from nanobatch.caches.base import Entry, Match, options_of
 from nanobatch.caches.database import FILE
 from nanobatch.caches.embedded import EmbeddedCache
 from nanobatch.caching import Asking, Caching, asking_of
@@ -157,6 +159,16 @@ async def test_editing_one_image_changes_no_other(tmp_path: Path) -> None:
     assert files(first.root) == before
 
 
+async def test_what_was_drawn_with_other_options_is_drawn_again(tmp_path: Path) -> None:
+    """A draft of low quality is no image of high quality, though the words are the same."""
+    low, high = Asking({"a": True}, options={"a": "low"}), Asking({"a": True}, options={"a": "high"})
+    await drawn(tmp_path, asking=low)
+    for name, asking, requests in (("second", high, 3), ("third", high, 0)):
+        one = bench(tmp_path / name)
+        await run(one, caching(one, embedded(tmp_path), asking=asking))
+        assert one.requests("a") == requests
+
+
 async def test_a_refusal_is_not_asked_again(tmp_path: Path) -> None:
     """The record says what the provider said then, and when; --retry-failed asks again."""
     first = await drawn(tmp_path, "first", finish("IMAGE_SAFETY"))
@@ -218,6 +230,13 @@ VENDORS, DOUBLE = {"a": False, "b": False}, {"a": False, "own": True}
         (ONE, Asking(VENDORS, fallback_on_refusal=True), None, False),
         (TWO, Asking(VENDORS, fallback_on_refusal=True), None, True),
         (TWO, Asking({**VENDORS, "c": False}, fallback_on_refusal=True), None, False),
+        (Entry("j", 0.0, provider="a", options="low"), Asking(VENDORS, options={"a": "low"}), None, True),
+        (Entry("j", 0.0, provider="a", options="low"), Asking(VENDORS, options={"a": "high"}), None, False),
+        (Entry("j", 0.0, provider="a", options="low"), Asking(VENDORS), None, False),
+        (Entry("j", 0.0, provider="a", options=""), Asking(VENDORS, options={"a": "high"}), None, False),
+        (Entry("j", 0.0, provider="a"), Asking(VENDORS, options={"a": "high"}), None, True),
+        (Entry("j", 0.0, provider="z", options="low"), Asking(VENDORS, options={"a": "high"}), None, True),
+        (replace(ONE, options="safe"), Asking(VENDORS, options={"a": "bold"}), None, False),
     ],
 )  # fmt: skip
 def test_what_counts_for_a_run(entry: Entry, asking: Asking, named: str | None, accepted: bool) -> None:
@@ -236,6 +255,8 @@ def test_options_say_what_a_run_wants_to_hear() -> None:
     assert not asking_of(whole(), fresh=True).refusals
     assert asking_of(whole(), retry_failed=True) == Asking({"a": True}, refusals=False)
     assert not asking_of(whole(cache=CacheSettings(refusals=False))).refusals
+    low = dataclasses.replace(settings("a"), options={"quality": "low", "serviceTier": "flex"})
+    assert asking_of(whole(low)).options == {"a": options_of({"quality": "low"})}
 
 
 async def test_what_is_sent_afresh_is_remembered(tmp_path: Path) -> None:
