@@ -71,7 +71,7 @@ class EmbeddedLedger:
         """
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, self._exchange, account, ask)
-        except (OSError, sqlite3.Error, msgspec.DecodeError) as error:
+        except (OSError, sqlite3.Error, msgspec.DecodeError, UnicodeDecodeError) as error:
             raise LedgerError(f"the usage of all runs cannot be kept in {self._path}: {error}") from error
 
     async def close(self) -> None:

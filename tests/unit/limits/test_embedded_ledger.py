@@ -99,17 +99,18 @@ async def test_a_file_that_is_no_database_is_an_error_with_its_name(tmp_path: Pa
         await EmbeddedLedger(path, ManualClock()).exchange("x", ask("a", 1))
 
 
-async def test_a_state_that_nobody_can_read_is_an_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize("damaged", ["93", "81a46461797381a1ff01"])
+async def test_a_state_that_nobody_can_read_is_an_error(tmp_path: Path, damaged: str) -> None:
     """It may come from a later version; it is not overwritten."""
     path = tmp_path / "usage.sqlite"
     ledger = EmbeddedLedger(path, ManualClock())
     await ledger.exchange("x", ask("a", 1))
     database = sqlite3.connect(path)
-    database.execute("UPDATE accounts SET state = x'93'")
+    database.execute(f"UPDATE accounts SET state = x'{damaged}'")
     database.commit()
     with pytest.raises(LedgerError, match="cannot be kept"):
         await ledger.exchange("x", ask("a", 1))
-    assert database.execute("SELECT state FROM accounts").fetchone() == (b"\x93",)
+    assert database.execute("SELECT state FROM accounts").fetchone() == (bytes.fromhex(damaged),)
     database.close()
     await ledger.close()
 
