@@ -172,6 +172,8 @@ class Office:
         finally:
             for job_id in orders.keys() & self.pipeline.tasks.keys():
                 self.pipeline.tasks[job_id] = orders[job_id]
+                if (reservation := self.pipeline.hand_back(job_id)) is not None:
+                    self.held[job_id] = reservation
 
     async def _land(self, job: Job) -> None:
         try:
