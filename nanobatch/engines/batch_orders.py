@@ -285,9 +285,9 @@ class Orders:
                 state = await office.hold(lane, talk)
             except _NOBODY_KNOWS as error:
                 office.warn(f"{lane.name}: the reply to an order was lost ({error.message}); looking for the batch")
-                state = await self._search(lane, batch)
-                if state is not None:
-                    return state
+                found = await self._search(lane, batch)
+                if found is not None:
+                    return found
                 if number == ORDERS - 1:
                     raise
             else:
