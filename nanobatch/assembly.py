@@ -314,6 +314,7 @@ class _Run:
             ),
             tasks=self._tasks,
             embed=embedding(settings.output.embed, folder.store.new_part),
+            writes_off=self._batching is None,  # see `_through_batches`
         )
 
     def _finish(self, lanes: Sequence[Lane]) -> Mapping[str, Any]:

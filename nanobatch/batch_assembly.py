@@ -237,7 +237,7 @@ def begin(prepared: Prepared) -> Batching:
 
 
 def _earlier(path: Path) -> Iterator[Job]:
-    return StoredPlan(path).jobs(everything=True)
+    yield from StoredPlan(path).jobs(everything=True)
 
 
 def _hold_money(office: Office, tasks: dict[str, OpenTask]) -> dict[str, Reservation]:

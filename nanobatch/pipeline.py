@@ -70,6 +70,7 @@ class Pipeline:
     fallback_on_refusal: bool = False
     load_reference: LoadReference | None = None
     embed: Embed | None = None  # --embed
+    writes_off: bool = True  # what stays open when a job is put down; else somebody else does, and keeps the money
     tasks: dict[str, OpenTask] = field(default_factory=dict)  # by job: ordered, by an earlier run or this one
     offload: Offload = field(default_factory=Offload)
     on_wire: set[asyncio.Task[None]] = field(default_factory=set)  # workers whose request may be billed
@@ -110,6 +111,10 @@ class Pipeline:
         """Take over money that was set aside when a job was ordered; it is settled when the job ends."""
         self._held[job] = reservation
 
+    def hand_back(self, job: str) -> Reservation | None:
+        """Return what `keep_for` took over, of a job that was put down."""
+        return self._held.pop(job, None)
+
     def is_crowded(self, job: Job) -> bool:
         """Tell whether a worker that takes this job would only make a long line longer."""
         return job.id not in self.tasks and self.router.is_crowded(job)
@@ -117,8 +122,8 @@ class Pipeline:
     def _write_off(self, job: Job) -> float:
         """Count a task that stays open after this run as possibly billed; return its price."""
         task = self.tasks.get(job.id)
-        if task is None:
-            return 0.0
+        if task is None or not self.writes_off:
+            return task.worst_usd if task is not None else 0.0
         self.charge(task.provider, 0.0, task.worst_usd)
         if (held := self._held.pop(job.id, None)) is not None:  # others must not wait for this money
             self.budget.settle(held, possible_usd=task.worst_usd)

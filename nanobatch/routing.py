@@ -22,6 +22,7 @@ from nanobatch.model import Job, Order, Params
 from nanobatch.providers.base import Provider
 from nanobatch.settings import ProviderSettings
 
+REASONS_TOLD = 2
 PROBES = 5  # after 15, 30, 60, 120 and 240 seconds in vain the next run is the better place to wait
 
 
@@ -117,7 +118,16 @@ def why_not(sellers: Sequence[Seller], params: Params, *, provider: str | None =
     if not reasons:
         known = ", ".join(seller.name for seller in sellers)
         return f"provider {provider!r} is not used in this run, which has {known}"
-    return "; ".join(reasons)
+    return "; ".join(_a_few(reasons))
+
+
+def _a_few(reasons: list[str]) -> list[str]:
+    """Leave out what every provider of the catalog would say again; one that knows a near name comes first."""
+    others = len(reasons) - REASONS_TOLD
+    if others < 2:
+        return reasons
+    told = sorted(reasons, key=lambda reason: "did you mean" not in reason)[:REASONS_TOLD]
+    return [*told, f"and {others} other providers cannot draw it either"]
 
 
 @dataclass(slots=True)

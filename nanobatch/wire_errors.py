@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import ssl
+
 import aiohttp
 import httpx
 from aiohttp.http import HttpProcessingError
@@ -55,4 +58,12 @@ def _sentence(error: Exception) -> str:
             said = "the server closed the connection without an answer"
         case aiohttp.ClientResponseError() | HttpProcessingError():
             said = error.message
-    return str(said).strip().partition("\n")[0] or type(error).__name__
+    return _without_number(said).strip().partition("\n")[0] or type(error).__name__
+
+
+def _without_number(said: object) -> str:
+    """Say what the system's number means; the address beside it is the user's own, and stands in the settings."""
+    if isinstance(said, OSError) and not isinstance(said, ssl.SSLError) and said.errno:
+        plain = os.strerror(said.errno) if said.errno > 0 else said.strerror or str(said)  # names have their own
+        return plain[:1].lower() + plain[1:]
+    return str(said)

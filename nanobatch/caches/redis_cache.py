@@ -22,6 +22,14 @@ from nanobatch.errors import CacheError
 _TIMEOUT_SECONDS = 1.0  # of small questions: a slow cache is none
 _BYTES_TIMEOUT_SECONDS = 5.0  # of an image on its way
 _AT_ONCE = 500  # ids in one question
+_CHANGE = """
+local value = redis.call('GET', KEYS[1])
+if not value then return 0 end
+local is_read, entry = pcall(cmsgpack.unpack, value)
+if not is_read or type(entry) ~= 'table' or entry.made_at ~= tonumber(ARGV[1]) then return 0 end
+if ARGV[2] then redis.call('SET', KEYS[1], ARGV[2], 'KEEPTTL') else redis.call('DEL', KEYS[1]) end
+return 1
+"""  # replaces or drops an entry, unless somebody has put a newer one there
 
 
 class RedisDoor:
@@ -87,6 +95,7 @@ class RedisCache:
         self._ttl = ttl_seconds
         self._most_bytes = most_bytes
         self._host = host
+        self._change = door.quick.register_script(_CHANGE)
 
     def look_up(self, jobs: Sequence[str], *, now: float) -> dict[str, Entry]:
         """Return what is known of some jobs."""
@@ -118,17 +127,18 @@ class RedisCache:
         saved = sum(entry.cost_usd for entry in entries if entry.has_image)
         with self._door.asking(), self._door.quick.pipeline(transaction=False) as pipeline:
             for entry in entries:
-                pipeline.set(self._door.entry_key(entry.job), encoded(entry), xx=True, keepttl=True)
+                key = self._door.entry_key(entry.job)
+                self._change(keys=[key], args=[repr(entry.made_at), encoded(entry)], client=pipeline)
             pipeline.hincrby(self._door.counts_key, "hits", len(entries))
             pipeline.hincrbyfloat(self._door.counts_key, "saved_usd", saved)
             pipeline.execute()
 
     def forget(self, entries: Sequence[Entry]) -> None:
         """Drop entries whose files were on this machine; what others have, they may still have."""
-        keys = [self._door.entry_key(entry.job) for entry in entries if entry.host == self._host]
-        if keys:
-            with self._door.asking():
-                self._door.quick.delete(*keys)
+        with self._door.asking():
+            for entry in entries:
+                if entry.host == self._host:
+                    self._change(keys=[self._door.entry_key(entry.job)], args=[repr(entry.made_at)])
 
     def image(self, entry: Entry) -> bytes | None:
         """Return the image, where it was small enough to travel."""

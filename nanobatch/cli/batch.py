@@ -28,7 +28,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Errors only.")]
 Events = Annotated[Path | None, typer.Option(metavar="FILE", help="Write every event as a JSON line.")]
 
 
-@batch.command()
+@batch.command(short_help="Order what is missing and not ordered yet.")
 def submit(  # noqa: PLR0913 - one parameter per option
     prompts: Annotated[
         list[str],
@@ -107,7 +107,7 @@ def submit(  # noqa: PLR0913 - one parameter per option
     raise typer.Exit(perform(request, flags=flags, config_path=config, screen=screen, sandbox=sandbox, dry_run=dry_run))
 
 
-@batch.command()
+@batch.command(short_help="Look once, and fetch what is done.")
 def collect(
     folder: Folder,
     *,
@@ -132,7 +132,7 @@ def collect(
     raise typer.Exit(running.collect(folder, Mode.COLLECT, flags=flags, config_path=config, screen=screen))
 
 
-@batch.command()
+@batch.command(short_help="End open batches; collect fetches the rest.")
 def cancel(
     folder: Folder,
     *,
@@ -153,7 +153,7 @@ def cancel(
     raise typer.Exit(running.collect(folder, Mode.CANCEL, flags={}, config_path=config, screen=screen))
 
 
-@batch.command()
+@batch.command(short_help="Tell what is known, without asking anybody.")
 def status(
     folder: Folder,
     *,

@@ -18,7 +18,7 @@ Config = Annotated[str | None, typer.Option("--config", "-c", metavar="FILE", he
 Output = Annotated[ReportFormat, typer.Option("--output", "-O", help="For people or programs.")]
 
 
-@cache.command()
+@cache.command(short_help="Tell what is in the cache, and what it saved.")
 def stats(*, config: Config = None, output: Output = ReportFormat.TEXT) -> None:
     """Tell what is in the cache, and what it has saved so far.
 
@@ -29,7 +29,7 @@ def stats(*, config: Config = None, output: Output = ReportFormat.TEXT) -> None:
     raise typer.Exit(tell(config, as_json=output is ReportFormat.JSON))
 
 
-@cache.command()
+@cache.command(short_help="Drop what is too old or leads nowhere.")
 def prune(
     *,
     older_than: Annotated[
@@ -47,7 +47,7 @@ def prune(
     raise typer.Exit(drop_useless(config, older_than=older_than, as_json=output is ReportFormat.JSON))
 
 
-@cache.command()
+@cache.command(short_help="Drop everything; output folders stay as they are.")
 def clear(
     *,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,

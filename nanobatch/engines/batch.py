@@ -10,7 +10,7 @@ import asyncio
 import enum
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain
 
 from nanobatch.batches.chunks import Chunk
@@ -271,9 +271,6 @@ class BatchEngine:
         office = self.office
         jobs = office.plan.pick(job for job, _ in office.ordered(batch))
         office.take_back(batch, "no room")
-        for job_id in jobs:
-            tally = office.tallies[job_id]
-            office.tallies[job_id] = replace(tally, attempts=tally.attempts - 1)  # that was none
         office.again += jobs.values()
         self.waiting = True
         self.orders.pause(lane, RateLimited(why or "the queue is full"))

@@ -144,13 +144,15 @@ class Office:
                 yield job, task
 
     def take_back(self, batch: Batch, why: str) -> None:
-        """Close a batch that does not exist: its jobs cost nothing and may go into another one."""
+        """Close a batch that does not exist: its jobs cost nothing, were not tried, and may go into another one."""
         now = self.clock.wall()
         for job, task in list(self.ordered(batch)):
             self.folder.ledger.conclude(
-                Line("outcome", now, task.attempt, job, task.provider, code="not_sent", billed=False)
+                Line("outcome", now, task.attempt, job, task.provider, code=NotSent.code, billed=False)
             )
             del self.pipeline.tasks[job]
+            tally = self.tallies.setdefault(job, Tally())
+            tally.attempts = max(0, tally.attempts - 1)  # that was none
             if (reservation := self.held.pop(job, None)) is not None:
                 self.budget.release(reservation)
         self.journal.close_batch(batch, why, at=now)
@@ -172,6 +174,8 @@ class Office:
         finally:
             for job_id in orders.keys() & self.pipeline.tasks.keys():
                 self.pipeline.tasks[job_id] = orders[job_id]
+                if (reservation := self.pipeline.hand_back(job_id)) is not None:
+                    self.held[job_id] = reservation
 
     async def _land(self, job: Job) -> None:
         try:

@@ -21,7 +21,7 @@ from nanobatch.attempts import OpenTask, Tally
 from nanobatch.batches.chunks import Chunk
 from nanobatch.batches.journal import Batch
 from nanobatch.batches.rows import Arrival
-from nanobatch.batches.wire import BatchState
+from nanobatch.batches.wire import BatchState, Phase
 from nanobatch.engines.batch_office import BatchLane, Office
 from nanobatch.errors import (
     AccountStopped,
@@ -48,6 +48,7 @@ LOOKS = 3  # for a batch whose reply was lost, before it counts as not there
 ORDERS = 3  # of one batch, each after a search in vain
 FIRST_PAUSE_SECONDS = 60.0  # after a 429; doubles up to an hour
 LONGEST_PAUSE_SECONDS = 3600.0
+_IN_VAIN = (Phase.CANCELLED, Phase.EXPIRED, Phase.FAILED)
 _NOBODY_KNOWS = (Ambiguous, ServerFault, Overloaded, DecodeError)
 _encode = msgspec.json.Encoder().encode
 
@@ -281,21 +282,37 @@ class Orders:
             office.journal.creating(batch, at=office.clock.wall())
             try:
                 talk = lane.wire.create(batch.title, batch.file, model=batch.model, group=batch.group)
-                return await office.hold(lane, talk)
+                state = await office.hold(lane, talk)
             except _NOBODY_KNOWS as error:
                 office.warn(f"{lane.name}: the reply to an order was lost ({error.message}); looking for the batch")
-                state = await self._search(lane, batch)
-                if state is not None:
-                    return state
+                found = await self._search(lane, batch)
+                if found is not None:
+                    return found
                 if number == ORDERS - 1:
                     raise
+            else:
+                if number:  # the one before may have been made, and come into the list by now
+                    await self._cancel_doubles(lane, batch, state)
+                return state
         raise AssertionError("unreachable")
+
+    async def _cancel_doubles(self, lane: BatchLane, batch: Batch, kept: BatchState) -> None:
+        """Cancel what has the title of a batch and is another one; what cannot be found out now is only told."""
+        office = self.office
+        try:
+            for double in await office.hold(lane, lane.wire.find({batch.title})):
+                if double.name != kept.name:
+                    office.warn(f"{lane.name} has made {kept.name} twice; {double.name} is cancelled")
+                    await office.hold(lane, lane.wire.cancel(double.name))
+        except ExchangeError as error:
+            office.warn(f"{lane.name} may have made {kept.name} twice, which cannot be found out: {error.message}")
 
     async def _search(self, lane: BatchLane, batch: Batch) -> BatchState | None:
         """Look for a batch by its title, several times: a list may lag behind. Cancel what is there twice."""
         office = self.office
         for number in range(LOOKS):
             found = await office.hold(lane, lane.wire.find({batch.title}))
+            found.sort(key=lambda state: state.phase in _IN_VAIN)  # a double that was cancelled already comes last
             for double in found[1:]:
                 office.warn(f"{lane.name} has made {double.name} twice; the second is cancelled")
                 await office.hold(lane, lane.wire.cancel(double.name))

@@ -191,9 +191,13 @@ class Share:
         self._blocked_for = max(self._blocked_for, seconds)
         self._wake.set()
 
-    def tell_day_spent(self) -> None:
-        """Let everybody know that the provider calls the day spent. Around midnight it means the one that ends."""
-        self._spent_days |= frozenset(sorted(self._days())[:1])
+    def tell_day_spent(self, asked_at: float) -> None:
+        """Let everybody know that the provider calls the day spent. Around midnight it means the one that ends.
+
+        Args:
+            asked_at: Wall-clock seconds: an answer after midnight may be about yesterday.
+        """
+        self._spent_days |= frozenset(sorted(self._days(asked_at))[:1])
         self._wake.set()
 
     # The loop beside the gate
@@ -346,10 +350,11 @@ class Share:
             self._rate = (self._rate + self._taken / elapsed) / 2
             self._taken, self._taken_since = 0, now
 
-    def _days(self) -> frozenset[str]:
+    def _days(self, wall: float | None = None) -> frozenset[str]:
         if self._per_day is None:
             return frozenset()
-        return frozenset(day.isoformat() for day in self._day.days(self._clock.wall()))
+        days = self._day.days(self._clock.wall() if wall is None else wall)
+        return frozenset(day.isoformat() for day in days)
 
     def _takes(self, cost: Cost) -> bool:
         return any(getattr(cost, kind) for kind in self._kinds)

@@ -33,7 +33,7 @@ def render_plan_text(plan: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _limits(limits: Mapping[str, float | None]) -> str:
+def _limits(limits: Mapping[str, int | None]) -> str:
     """Name the limits there are; a window of a minute is what everybody reckons with."""
     said = {name: value for name, value in limits.items() if value is not None}
     if said.get("window_seconds") == 60:

@@ -460,6 +460,28 @@ async def test_a_task_is_counted_when_the_run_stops_between_two_attempts(on: Fix
     assert (await on.run(task_bench(on, DONE, fetched()))).status is Status.OK
 
 
+async def test_a_task_of_somebody_else_is_not_written_off(on: Fixture) -> None:
+    """Who orders in batches counts all that is open by himself; counted here as well it would be counted twice."""
+    bench = task_bench(on, ORDERED, DOWN)
+    bench.pipeline.writes_off = False
+    original = bench.pipeline.observe
+
+    def stop_at_the_failure(event: Any) -> None:
+        original(event)
+        if isinstance(event, AttemptFailed):
+            bench.stop.ask(_reason())
+
+    bench.pipeline.observe = stop_at_the_failure
+    with pytest.raises(Stopped):
+        await on.run(bench)
+    assert bench.totals.providers["first"].maybe_cost_usd == 0.0
+    assert bench.budget.possible_usd == 0.0
+    kept = bench.pipeline.hand_back(bench.jobs[0].id)
+    assert kept is not None
+    assert kept.amount == 134_000
+    assert bench.pipeline.hand_back(bench.jobs[0].id) is None
+
+
 async def test_a_task_that_failed_at_the_vendor_is_ordered_again(on: Fixture) -> None:
     """Nothing was billed and nothing will come: the usual retry."""
     failed = Response(200, {}, json={"state": "failed"})

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nanobatch.catalog import load_catalog
+from nanobatch.catalog import Terms, load_catalog
 from nanobatch.errors import ConfigError, ServerFault
 from nanobatch.model import Cost
 from nanobatch.routing import PROBES, AllParked, Lane, NoneLeft, Seller, why_not
@@ -136,6 +136,21 @@ def test_the_preflight_names_every_reason() -> None:
     assert "providers.a.prices" in reason
     assert "providers.b.prices" in reason
     assert why_not(sellers("a"), make_job().params) is None
+
+
+def test_a_model_of_nobodys_is_not_told_by_everybody() -> None:
+    """With the whole catalog in use a few reasons are enough, and a near name is among them."""
+    job = make_job(model="gpt-image-22")
+    catalog = load_catalog()
+    everybody = [
+        Seller(replace(settings(name), terms=Terms(name, catalog.providers[name])), catalog)
+        for name in ("google", "laozhang", "kie", "openai")
+    ]
+    reason = why_not(everybody, job.params)
+    assert reason is not None
+    assert "did you mean 'gpt-image-2'?" in reason
+    assert reason.endswith("; and 2 other providers cannot draw it either")
+    assert reason.count("is not known to sell") == 2
 
 
 def test_the_preflight_knows_the_runs_providers() -> None:

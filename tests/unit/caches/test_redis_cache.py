@@ -79,6 +79,19 @@ def test_use_keeps_nothing_alive(tmp_path: Path, door: RedisDoor) -> None:
     assert (counts[b"hits"], float(counts[b"saved_usd"])) == (b"2", 0.1)
 
 
+def test_what_another_machine_has_replaced_meanwhile_stays(tmp_path: Path, door: RedisDoor) -> None:
+    """An image that was drawn afresh is neither forgotten nor overwritten by who has looked before."""
+    one = cache(door)
+    one.put([image(tmp_path, 1, made_at=NOW + 0.123)], now=NOW)
+    [old] = one.look_up([job(1)], now=NOW).values()
+    (tmp_path / "fresh").mkdir()
+    new = image(tmp_path / "fresh", 1, size=40, made_at=NOW + 5)
+    cache(door).put([new], now=NOW + 5)
+    one.used([old], now=NOW + 6)
+    one.forget([old])
+    assert one.look_up([job(1)], now=NOW + 6)[job(1)] == new
+
+
 def test_a_machine_forgets_only_what_was_its_own(tmp_path: Path, door: RedisDoor) -> None:
     """A file of another machine is not gone because it is not here."""
     entry = image(tmp_path, 1)  # of the host ""

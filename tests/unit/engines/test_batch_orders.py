@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,32 @@ def test_a_list_that_lags_behind_is_asked_again(desk: BatchBench) -> None:
     desk.vendor.list_lag = 2
     assert desk.order()["exit_code"] == 0
     assert desk.vendor.calls["create"] == 3
+
+
+def test_a_batch_that_comes_into_the_list_too_late_is_cancelled(desk: BatchBench) -> None:
+    """It was ordered again by then; the vendor is told to forget the other one, and the images are collected once."""
+    desk.batch["rows"] = 20
+    desk.vendor.lose_creates = 1
+    desk.vendor.list_lag = 3
+    assert desk.order()["exit_code"] == 0
+    first, second = desk.vendor.jobs.values()
+    assert first.title == second.title
+    assert first.state == "CANCELLING"
+    assert second.state == "SUCCEEDED"
+    assert "twice" in desk.warnings()
+    desk.assert_everything_belongs()
+
+
+def test_the_one_of_two_that_is_alive_is_found(desk: BatchBench) -> None:
+    """Killed after the other one was cancelled: whichever comes first in the list."""
+    desk.batch["rows"] = 20
+    desk.order("submit")
+    [job] = desk.vendor.jobs.values()
+    desk.vendor.jobs["batches/b99"] = replace(job, name="batches/b99", state="CANCELLED")  # first in the list
+    rewind(desk, "created")
+    assert desk.order()["exit_code"] == 0
+    assert job.state == "SUCCEEDED"
+    desk.assert_everything_belongs()
 
 
 def test_an_order_that_certainly_failed_is_repeated_under_its_title(desk: BatchBench) -> None:

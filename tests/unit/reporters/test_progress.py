@@ -64,7 +64,8 @@ def test_a_terminal_without_unicode_gets_no_line_that_wraps(encoding: str) -> No
     console = Console(file=stream, force_terminal=True, width=width, highlight=False, markup=False)
     screen.display = ProgressDisplay(screen.clock, console)
     long = "the model is \u00fcberlastet \u2013 " * 9
-    for event in (started(10), *[JobFinished(ok(n)) for n in range(4)], JobFinished(bad(5, message=long)), missed(6)):
+    done: list[Event] = [JobFinished(ok(number)) for number in range(4)]
+    for event in [started(10), *done, JobFinished(bad(5, message=long)), missed(6)]:
         screen.display._tally(event)
     console.print(screen.display.render())
     stream.flush()
