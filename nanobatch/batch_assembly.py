@@ -88,6 +88,16 @@ def prepare_collection(root: Path, settings: Settings, *, mode: Mode) -> Prepare
     return Prepared(request, batching, stored, plan, sellers, root, references_for(batching))
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What another engine that works in the same folder has to say; as long as it does, it also keeps house."""
+
+    chosen_lane: Callable[[Job], str | None]  # whose batches take a job, if any
+    give_back: Callable[[list[Job]], None]  # takes rows that came to nothing
+    patience: Callable[[], float]  # until when it can wait for batches, in monotonic seconds
+    is_over: Callable[[], bool]  # it has ended, and leaves the rest of the house-keeping to us
+
+
 @dataclass(slots=True)
 class Batching:
     """A folder's batches, while a run holds it."""
@@ -97,6 +107,7 @@ class Batching:
     plan: StoredPlan
     lanes: dict[str, BatchLane] = field(default_factory=dict)
     engine: BatchEngine | None = None
+    beside: Beside | None = None  # another engine, which takes what is not for batches
 
     @property
     def mode(self) -> Mode:
@@ -171,12 +182,25 @@ class Batching:
         )
         _hold_money(office, pipeline.tasks)
 
+        beside = self.beside
+
         def sync() -> None:
             self.journal.sync()
-            folder.sync()
+            if beside is None or beside.is_over():
+                folder.sync()
 
-        self.engine = BatchEngine(office, self.mode, sync=sync, tick=tick, deadline_seconds=request.deadline_seconds)
-        await self.engine.run()
+        def tick_alone() -> None:
+            if beside is None or beside.is_over():
+                tick()
+
+        engine = BatchEngine(office, self.mode, sync=sync, tick=tick_alone)
+        if beside is None:
+            engine.deadline_seconds = request.deadline_seconds
+        else:
+            engine.patience = beside.patience
+            office.chosen_lane, office.give_back = beside.chosen_lane, beside.give_back
+        self.engine = engine
+        await engine.run()
 
     def is_all_ordered(self, *, unfinished: int, ordered: int) -> bool:
         """Tell whether a submission has done what it was for: all that is missing is in a batch."""
@@ -224,6 +248,8 @@ def _earlier(path: Path) -> Iterator[Job]:
 def _hold_money(office: Office, tasks: dict[str, OpenTask]) -> None:
     """Set money aside for what earlier runs have ordered, as far as there is room: new orders come after it."""
     for job, task in tasks.items():
+        if not (task.task or "").startswith(TASK_PREFIX):
+            continue  # one that is fetched by itself
         try:
             batch = office.journal.batches.get((task.task or "").removeprefix(TASK_PREFIX))
             day, run = (batch.day, batch.run) if batch is not None else (None, "")

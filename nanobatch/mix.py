@@ -116,21 +116,23 @@ def bound(kinds: Sequence[Kind], shares: Sequence[Mapping[str, int]]) -> tuple[f
 
 
 def with_reserve(kinds: Sequence[Kind], part: float) -> list[Kind]:
-    """Return the same kinds with a part of all slots kept free."""
+    """Return the same kinds with a part of all slots kept free, and room for the last answers to end one by one."""
+    shortest: dict[Pool, float] = {}
+    for kind in kinds:
+        for option in kind.options:
+            for pool, amount in option.takes.items():
+                shortest[pool] = min(shortest.get(pool, amount), amount)
 
     def less(pool: Pool) -> Pool:
-        return replace(pool, count=pool.count * (1 - part)) if isinstance(pool, Slots) else pool
+        if not isinstance(pool, Slots):
+            return pool
+        last = max(0.0, pool.count - 1) * shortest[pool]
+        return replace(pool, count=pool.count * (1 - part), taken=pool.taken + last)
 
-    return [
-        replace(
-            kind,
-            options=tuple(
-                replace(option, takes={less(pool): amount for pool, amount in option.takes.items()})
-                for option in kind.options
-            ),
-        )
-        for kind in kinds
-    ]
+    def careful(option: Option) -> Option:
+        return replace(option, takes={less(pool): amount for pool, amount in option.takes.items()})
+
+    return [replace(kind, options=tuple(map(careful, kind.options))) for kind in kinds]
 
 
 class _Problem:

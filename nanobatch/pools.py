@@ -29,14 +29,15 @@ class Slots:
 
     account: str
     count: float
+    taken: float = 0.0  # seconds of slots that are spoken for already
 
     def capacity(self, seconds: float) -> float:
-        """Slots times seconds."""
-        return self.count * max(0.0, seconds)
+        """Slots times seconds, without what is taken."""
+        return max(0.0, self.count * seconds - self.taken)
 
     def needs(self, amount: float) -> float:
         """Seconds of all slots."""
-        return amount / self.count if self.count else math.inf if amount else 0.0
+        return (amount + self.taken) / self.count if self.count else math.inf if amount else 0.0
 
 
 @dataclass(frozen=True, slots=True)

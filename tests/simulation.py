@@ -210,6 +210,7 @@ def simulate(  # noqa: PLR0913 - a run has many sides
     watch: Callable[[Event], None] | None = None,
     day: Callable[[float], tuple[int, float]] = lambda wall: (int(wall // 86_400), 86_400 - wall % 86_400),
     name: str = "p",
+    deadline: float | None = None,
     **run_settings: Any,
 ) -> Found:
     """Run to the end, or to the kill.
@@ -226,6 +227,7 @@ def simulate(  # noqa: PLR0913 - a run has many sides
         watch: Told of every event.
         day: Tells the vendor's day, and the seconds that are left of it.
         name: Of the prompt file; another one is another folder.
+        deadline: Of the run, in seconds from its start; not checked beforehand, as with --yes.
         run_settings: Such as `retries`, `on_quota`, `strategy`.
     """
     texts = [f"prompt {number}" for number in range(prompts)] if isinstance(prompts, int) else prompts
@@ -240,7 +242,7 @@ def simulate(  # noqa: PLR0913 - a run has many sides
     )
     os.environ["XDG_STATE_HOME"] = str(root / "state")
     work = _Work(root / f"{name}-images", vendors, seed, start, watch or (lambda _: None), day)
-    request = RunRequest(inputs=(str(root / f"{name}.txt"),))
+    request = RunRequest(inputs=(str(root / f"{name}.txt"),), deadline_seconds=deadline)
     if kill_at is None:
         return work.go(prepare(request, settings))
     return work.until_killed(prepare(request, settings), kill_at)

@@ -49,9 +49,9 @@ def test_batches_when_there_is_time_for_them() -> None:
 
 
 def test_a_part_of_the_slots_is_kept_free() -> None:
-    """The cheap one could do 500 images in 1,000 s; it is given 475, because some have to be asked for again."""
+    """The cheap one could do 500 images in 1,000 s; it is given 466, because some have to be asked for again."""
     found = plan(jobs(600), 1000, paper("a", 0.1), paper("b", 0.2))
-    assert allocations(found) == [("a", "sync", 475, 47.5), ("b", "sync", 125, 25.0)]
+    assert allocations(found) == [("a", "sync", 466, 46.6), ("b", "sync", 134, 26.8)]
     tight = plan(jobs(990), 1000, paper("a", 0.1), paper("b", 0.2))
     assert (tight.in_time, allocations(tight)[0][2]) == (True, 500)
 
