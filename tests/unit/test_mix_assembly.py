@@ -151,3 +151,15 @@ def test_one_budget_holds_for_both(desk: BatchBench) -> None:
     assert summary["exit_code"] == 4
     assert 0.5 <= summary["cost_usd"] <= 0.8
     assert summary["maybe_cost_usd"] == 0
+
+
+def test_a_flex_lane_is_another_way_through_the_same_gate(desk: BatchBench) -> None:
+    """One slot for both: some are asked of the cheaper tier, some of the usual one, and never two at once."""
+    desk.batch["hours"] = 24
+    desk.provider_keys = {"limits": {"concurrency": 1}}  # with the catalog's prices, which know a flex tier
+    summary = mix(desk, 600)
+    assert (summary["exit_code"], summary["ok"], ordered(desk)) == (0, 12, 0)
+    halves = sum(cost < 0.1 for cost in costs(desk))
+    assert 1 <= halves <= 12
+    assert summary["cost_usd"] == pytest.approx(sum(costs(desk)))
+    desk.assert_everything_belongs()

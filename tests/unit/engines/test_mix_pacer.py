@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from nanobatch.engines.mix_pacer import AT_RISK
-from nanobatch.events import LaneChanged, Warned
+from nanobatch.catalog import Terms, load_catalog
+from nanobatch.deadline import Deadline
+from nanobatch.engines.mix_desk import MixDesk
+from nanobatch.engines.mix_pacer import AT_RISK, MixPacer
+from nanobatch.events import AttemptFailed, AttemptStarted, LaneChanged, Warned
+from nanobatch.limits import Gate
+from nanobatch.mix_lanes import lanes_of
+from nanobatch.mix_plan import plan_mix, survey
+from nanobatch.providers import load
+from nanobatch.routing import Lane
 from nanobatch.sandbox.plan import Plan
-from nanobatch.settings import Limits
+from nanobatch.settings import Defaults, Limits, OutputSettings, RunSettings, Settings
+from nanobatch.stopping import Stop
+from tests.fakes import ManualClock, RecordingObserver
+from tests.harness import ScriptedSender, make_job, settings
 from tests.simulation import Found, Vendor, check, simulate
 
 
@@ -96,3 +109,24 @@ def test_a_killed_mix_goes_on(tmp_path: Path) -> None:
     found = mixed(tmp_path, one, other, deadline=600, prompts=30)
     assert (found.code, found.summary["jobs"]) == (0, 30)
     assert (one.billed + other.billed).total() <= 30 + 12  # those on the wire at the kill
+
+
+def test_a_tier_that_only_fails_leaves_its_jobs_to_the_usual_one() -> None:
+    """Five times 503 from flex: the next attempt of the same job asks the same account at its usual price."""
+    clock, entry = ManualClock(), load_catalog().providers["google"]
+    given = replace(settings("google"), terms=Terms("google", entry, protocol="gemini"))
+    wanted = lanes_of(Settings(Defaults(), RunSettings(), OutputSettings(), (given,)), load_catalog())
+    job = make_job()
+    plan = plan_mix(survey([job], wanted), 3600)
+    desk = MixDesk(iter([job]), plan.census.table, images=[1], accounts={"google/flex": "google"}, stop=Stop())
+    gate = Gate(clock, name="google", concurrency=4)
+    lanes = {lane.name: Lane(lane.seller, load("gemini"), ScriptedSender([]), gate) for lane in wanted}
+    pacer = MixPacer(desk, plan, lanes, Deadline(clock, 3600), clock, RecordingObserver(), {})
+    assert pacer.lane_of(job) is None  # nobody has it yet
+    asyncio.run(pacer.look())
+    assert asyncio.run(desk.next("google")) == job
+    assert pacer.lane_of(job) is lanes["google/flex"]
+    for _ in range(5):
+        pacer.note(AttemptStarted(job.id, "row-1", "google", 1))
+        pacer.note(AttemptFailed(job.id, "row-1", "google", 1, "overloaded", "no room", 503, 1.0))
+    assert pacer.lane_of(job) is lanes["google/sync"]
