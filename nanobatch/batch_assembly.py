@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from nanobatch.attempts import OpenTask, Tally
-from nanobatch.batches.journal import TASK_PREFIX, Batch, BatchJournal, read_batches
+from nanobatch.batches.journal import BATCHES, TASK_PREFIX, Batch, BatchJournal, read_batches
 from nanobatch.batches.plan import About, StoredPlan, keep
 from nanobatch.batches.rows import RowDesk
 from nanobatch.batches.terms import for_batches
@@ -35,7 +35,7 @@ from nanobatch.stopping import Stop
 from nanobatch.stores.local import STATE_FOLDER
 from nanobatch.transport import HttpTransport
 
-JOURNAL = f"{STATE_FOLDER}/batches.jsonl"
+JOURNAL = f"{STATE_FOLDER}/{BATCHES}"
 PLAN = f"{STATE_FOLDER}/plan.jsonl"
 UPLOAD_SECONDS = 900.0  # for one piece of a file of rows, over a slow line
 ROWS_TOGETHER = 64  # that pass the pipeline at once

@@ -39,6 +39,7 @@ from nanobatch.providers import load
 from nanobatch.routing import Lane, Seller
 from nanobatch.stopping import Stop
 
+NOTHING_MORE = ("limit", "quota", "account", "down")  # reasons to stop that say nothing of what is ordered
 MOST_WORKERS = 4096  # of one account; a quarter more than it has slots, because some sleep before a retry
 
 
@@ -246,11 +247,11 @@ class Mixing:
         )
 
     async def _pass_on(self, deadline: Deadline, clock: Clock) -> None:
-        """Stop the batches when the run stops. When its money is used up, what is ordered is still waited for."""
+        """Stop the batches when the run stops. Where only nothing more can be sent, what is ordered is waited for."""
         await self.stop.asked.wait()
         reason = self.stop.reason
         assert reason is not None
-        if reason.kind == "limit" and deadline.left > 0:
+        if reason.kind in NOTHING_MORE and deadline.left > 0:
             waits = [asyncio.ensure_future(self.stop.at_once.wait()), asyncio.ensure_future(clock.sleep(deadline.left))]
             try:
                 await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

@@ -29,6 +29,7 @@ class Census:
     already_done: int = 0
     cached: int = 0
     duplicates: int = 0
+    ordered: int = 0  # in batches of earlier runs, which this one collects
     images: list[int] = field(default_factory=list)  # to be sent, by kind
     characters: list[int] = field(default_factory=list)  # of their prompts, by kind
 
@@ -56,6 +57,7 @@ def survey(
     *,
     done: Container[int] = (),
     known: Callable[[Sequence[Job]], Container[str]] = lambda _: (),
+    ordered: Container[str] = (),
 ) -> Census:
     """Count jobs by kind.
 
@@ -64,6 +66,7 @@ def survey(
         lanes: That there are.
         done: Fingerprints of the jobs whose images are on disk.
         known: Finds the jobs, among some, that the cache answers.
+        ordered: Ids of the jobs that are in open batches.
     """
     census = Census(KindTable(lanes))
     for job, is_known in _looked_up(jobs, known):
@@ -72,6 +75,8 @@ def survey(
             census.already_done += 1
         elif job.twin is not None:
             census.duplicates += 1
+        elif job.id in ordered:
+            census.ordered += 1
         elif is_known:
             census.cached += 1
         else:
@@ -233,9 +238,16 @@ def mixed_estimate(
         "cost_usd": shown["cost_usd"],
         "duration_seconds": shown["duration_seconds"],
         "bound_by": plan.bound_by,
-        "warnings": [*warnings, *([] if cached_unknown is None else [cached_unknown])],
+        "warnings": [*warnings, *_remarks(census, cached_unknown)],
         "plan": shown,
     }
+
+
+def _remarks(census: Census, cached_unknown: str | None) -> Iterator[str]:
+    if cached_unknown is not None:
+        yield cached_unknown
+    if census.ordered:
+        yield f"{census.ordered} images are ordered in batches already; the run collects them"
 
 
 def _rows(plan: MixPlan) -> Iterator[dict[str, Any]]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from nanobatch.attempts import OpenTask
+from nanobatch.batches.journal import BATCHES, ordered_jobs
 from nanobatch.batches.plan import StoredPlan
 from nanobatch.cache_assembly import preview
 from nanobatch.catalog import Catalog, load_catalog
@@ -31,6 +32,7 @@ from nanobatch.settings import Settings
 from nanobatch.sources.files import PromptFiles
 from nanobatch.sources.lines import STANDARD_INPUT, PromptFile
 from nanobatch.sources.rows import ReadOptions
+from nanobatch.stores.local import STATE_FOLDER
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +198,8 @@ def dry_run(prepared: Prepared) -> Mapping[str, Any]:
     if is_mixed(request, prepared.settings):
         assert request.deadline_seconds is not None
         lanes = lanes_of(prepared.settings, load_catalog())
-        census = survey(prepared.planner.jobs(), lanes, done=done, known=cache.find)
+        ordered = set() if request.fresh else ordered_jobs(prepared.root / STATE_FOLDER / BATCHES)
+        census = survey(prepared.planner.jobs(), lanes, done=done, known=cache.find, ordered=ordered)
         return mixed_estimate(
             plan_mix(census, request.deadline_seconds),
             inputs=request.inputs,

@@ -125,8 +125,8 @@ class MixPacer:
                 self._opened.add(name)
                 self.observe(LaneChanged(lane.name, "open", f"the plan gives {mix.of(name)} images to {name}"))
         if not in_time and not self.is_at_risk:
+            self.is_at_risk = True  # once is enough, though it may look better again
             self.warn(AT_RISK)
-        self.is_at_risk = not in_time
 
     def _now(self) -> list[Kind]:
         """Return what is left at the desk, as the lanes are seen to work."""

@@ -159,7 +159,7 @@ def test_a_deadline_is_kept_or_nothing_is_sent(vendor: SandboxProcess) -> None:
         nanobatch.run(["a fox"], out="late", strategy="cheapest", deadline=1)
     assert not Path("late").exists()
     plan = nanobatch.estimate(["a fox"], strategy="cheapest", deadline="26h")["plan"]
-    assert (plan["in_time"], plan["allocations"][0]["lane"]) == (True, "batch")
+    assert (plan["in_time"], plan["allocations"][0]["lane"]) == (True, "sync")
     result = nanobatch.run(["a fox"], out="images", strategy="cheapest", deadline="1h")
     assert (result.exit_code, vendor.books()["images"]) == (0, 1)
 

@@ -14,7 +14,7 @@ from nanobatch.batch_assembly import open_batches
 from nanobatch.clock import SystemClock
 from nanobatch.engines.batch import Mode
 from nanobatch.events import Event, JobFinished
-from nanobatch.preparation import Request, prepare
+from nanobatch.preparation import Request, dry_run, prepare
 from nanobatch.stopping import Stop, StopReason
 from tests.batch_bench import BatchBench, bench
 from tests.batch_server import error_row
@@ -122,6 +122,9 @@ def test_an_interrupted_mix_is_collected_by_the_next(desk: BatchBench) -> None:
     summary = mix(desk, 1.5 * 3600, stop_after=3)
     assert summary["exit_code"] == 130
     assert len(open_batches(desk.out)) == 1
+    request = Request((str(desk.cwd / "p.csv"),), deadline_seconds=1.5 * 3600)
+    planned = dry_run(prepare(request, desk.settings()))
+    assert planned["to_send"] == 12 - planned["already_done"] - 5
     desk.vendor.looks = 1
     again = mix(desk, 1.5 * 3600)
     assert (again["exit_code"], again["unfinished"]) == (0, 0)

@@ -70,6 +70,18 @@ def test_what_is_done_cached_or_a_copy_needs_no_lane() -> None:
     assert allocations(found) == [("a", "sync", 7, 0.7)]
 
 
+def test_what_is_ordered_already_is_not_planned_again() -> None:
+    """Three of ten are in open batches of an earlier run."""
+    wanted = jobs(10)
+    found = plan(wanted, HOUR, paper("a", 0.1), ordered={job.id for job in wanted[:3]})
+    assert allocations(found) == [("a", "sync", 7, 0.7)]
+    shown = mixed_estimate(found, inputs=[], output="out", skipped=0, sandbox=False, warnings=[], cached_unknown=None)
+    assert (shown["to_send"], shown["warnings"]) == (
+        7,
+        ["3 images are ordered in batches already; the run collects them"],
+    )
+
+
 def test_what_is_too_late_is_said_with_what_would_do() -> None:
     """Time and price of the fastest mix, and a deadline that it keeps."""
     found = plan(jobs(1000), 600, paper("a", 0.1), paper("b", 0.2))

@@ -111,6 +111,20 @@ def test_a_killed_mix_goes_on(tmp_path: Path) -> None:
     assert (one.billed + other.billed).total() <= 30 + 12  # those on the wire at the kill
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_whatever_goes_wrong_the_promises_hold(tmp_path: Path, seed: int) -> None:
+    """Faults of all kinds, an honest vendor and a bad one: what is billed is in the books, and nothing begins late."""
+    faults = {"429": 0.1, "503": 0.2, "reset-after": 0.05, "hang": 0.03, "noimage": 0.05, "safety": 0.05}
+    bad = Vendor(
+        "bad", limits=Limits(concurrency=4), price=0.1, plan=Plan(latency=(1.0, 30.0), faults=faults, seed=seed)
+    )
+    found = simulate(tmp_path, bad, dear(), seed=seed, prompts=60, strategy="cheapest", deadline=400)
+    check(found)
+    assert found.code in (0, 1, 4)
+    assert found.seconds <= 400 + 60  # the timeout of what was on the wire
+    assert found.summary["ok"] + found.summary["refused"] + found.summary["failed"] >= 55
+
+
 def test_a_tier_that_only_fails_leaves_its_jobs_to_the_usual_one() -> None:
     """Five times 503 from flex: the next attempt of the same job asks the same account at its usual price."""
     clock, entry = ManualClock(), load_catalog().providers["google"]
