@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -123,7 +124,7 @@ class Mixing:
         desk.expects_more = self.batching is not None
         self._pacer = MixPacer(
             desk=desk, plan=found, lanes=self.at_once, deadline=deadline, clock=self._opening.clock,
-            observe=self._opening.observe, batches=self.batching, tasks=folder.past.tasks,
+            observe=self._opening.observe, batches=self.batching,
         )  # fmt: skip
         return bool(sum(found.census.images)) or (self.batching is not None and bool(self.batching.journal.open))
 
@@ -144,14 +145,14 @@ class Mixing:
         """Give the first jobs of each kind to the batches, as many as the mix says."""
         left = [dict(share) for share in plan.mix.shares]
         names = {lane.name: lane.provider for lane in self.mix_lanes if lane.kind == "batch"}
-        chosen: dict[str, list[int]] = {}
+        chosen: dict[str, array[int]] = {}
         if any(share.get(name) for share in left for name in names):
             for job in self._left(folder):
                 share = left[plan.census.table.of(job)]
                 name = next((name for name in names if share.get(name, 0) > 0), None)
                 if name is not None:
                     share[name] -= 1
-                    chosen.setdefault(names[name], []).append(fingerprint(job.id))
+                    chosen.setdefault(names[name], array("Q")).append(fingerprint(job.id))
         self._shares = {provider: Sorted64(jobs) for provider, jobs in chosen.items()}
 
     def _left(self, folder: Folder) -> Iterator[Job]:

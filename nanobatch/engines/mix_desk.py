@@ -119,6 +119,10 @@ class MixDesk:
         """Return all that was handed out and has not ended: by job, its lane and the place of its kind."""
         return self._at_work
 
+    def move(self, job_id: str, lane: str) -> None:
+        """Note that another lane than planned takes a job that was handed out."""
+        self._at_work[job_id] = (lane, self._at_work[job_id][1])
+
     def end(self, job_id: str) -> None:
         """Forget a job that has ended."""
         self._at_work.pop(job_id, None)

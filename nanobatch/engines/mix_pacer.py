@@ -8,8 +8,7 @@ from dataclasses import dataclass, field, replace
 from math import ceil, inf
 from typing import Protocol
 
-from nanobatch.attempts import OpenTask
-from nanobatch.batches.journal import TASK_PREFIX, BatchJournal
+from nanobatch.batches.journal import BatchJournal
 from nanobatch.clock import Clock
 from nanobatch.deadline import Deadline
 from nanobatch.engines.batch import BatchEngine
@@ -51,7 +50,6 @@ class MixPacer:
     deadline: Deadline
     clock: Clock
     observe: Observer
-    tasks: Mapping[str, OpenTask]  # what is ordered, by job
     batches: Batches | None = None
     pace: Pace = field(default_factory=Pace)
     is_at_risk: bool = False
@@ -59,6 +57,10 @@ class MixPacer:
     _opened: set[str] = field(default_factory=set)  # lanes that have been given something
     _patience: float = inf  # until when batches are waited for, in monotonic seconds
     _due: float = -inf  # when the plan is made again
+    _earlier: int = 0  # images that were in open batches at the start
+
+    def __post_init__(self) -> None:
+        self._earlier = self._ordered()
 
     def patience(self) -> float:
         """Return until when batches are waited for, in monotonic seconds."""
@@ -72,7 +74,9 @@ class MixPacer:
         """Learn from what happens to the jobs that the desk has handed out."""
         now = self.clock.monotonic()
         match event:
-            case AttemptStarted(job=job) if self.desk.at_work(job) is not None:
+            case AttemptStarted(job=job, provider=provider) if (at := self.desk.at_work(job)) is not None:
+                if self.lanes[at[0]].name != provider:  # the router has found the planned one tired
+                    self.desk.move(job, next(name for name, lane in self.lanes.items() if lane.name == provider))
                 self.pace.begin(job, now)
             case AttemptFailed(job=job, code=code) if (at := self.desk.at_work(job)) is not None:
                 self.pace.fail(job, at[0], now, by_lane=code not in OF_THE_JOB)
@@ -86,13 +90,21 @@ class MixPacer:
     def lane_of(self, job: Job) -> Lane | None:
         """Return the lane that is to take a job of the desk's: the one it was handed to, unless that one only fails."""
         name = self.desk.lane_of(job)
-        if name is None or not self.pace.of(name).is_failing(self.clock.monotonic()):
-            return self.lanes.get(name or "")
-        others = [lane for other, lane in self.lanes.items() if self._is_able(other, lane, job)]
-        own = self.lanes[name]  # the same account at its usual price comes first: it is the same provider
-        return next((lane for lane in others if lane.gate is own.gate), others[0] if others else own)
+        if name is None:
+            return None
+        own = self.lanes[name]
+        if self.pace.of(name).is_failing(self.clock.monotonic()):
+            able = [other for other in self.lanes if self._is_able(other, job)]
+            able.sort(
+                key=lambda other: self.lanes[other].gate is not own.gate
+            )  # another tier of the same account first
+            if able:
+                self.desk.move(job.id, able[0])
+                return self.lanes[able[0]]
+        return own
 
-    def _is_able(self, name: str, lane: Lane, job: Job) -> bool:
+    def _is_able(self, name: str, job: Job) -> bool:
+        lane = self.lanes[name]
         is_meant = job.prompt.provider in (None, lane.name) and lane.seller.refuses(job.params) is None
         return is_meant and not self.pace.of(name).is_failing(self.clock.monotonic())
 
@@ -180,12 +192,13 @@ class MixPacer:
 
     def _ordered(self) -> int:
         """Count the images that are in open batches."""
-        return sum((task.task or "").startswith(TASK_PREFIX) for task in self.tasks.values())
+        return sum(len(batch.jobs) for batch in self.batches.journal.open) if self.batches is not None else 0
 
     def _to_be_ordered(self) -> int:
         """Count the images of the plan's batches that are in none yet."""
         landed = len(self.batches.engine.landed) if self.batches is not None and self.batches.engine is not None else 0
-        return max(0, sum(self.given_to_batches()) - landed - self._ordered())
+        of_this_run = max(0, landed - self._earlier) + max(0, self._ordered() - max(0, self._earlier - landed))
+        return max(0, sum(self.given_to_batches()) - of_this_run)
 
     def given_to_batches(self) -> list[int]:
         """Return the images that the first plan gives to batches, by kind."""

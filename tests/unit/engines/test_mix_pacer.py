@@ -135,7 +135,7 @@ def test_a_tier_that_only_fails_leaves_its_jobs_to_the_usual_one() -> None:
     desk = MixDesk(iter([job]), plan.census.table, images=[1], accounts={"google/flex": "google"}, stop=Stop())
     gate = Gate(clock, name="google", concurrency=4)
     lanes = {lane.name: Lane(lane.seller, load("gemini"), ScriptedSender([]), gate) for lane in wanted}
-    pacer = MixPacer(desk, plan, lanes, Deadline(clock, 3600), clock, RecordingObserver(), {})
+    pacer = MixPacer(desk, plan, lanes, Deadline(clock, 3600), clock, RecordingObserver())
     assert pacer.lane_of(job) is None  # nobody has it yet
     asyncio.run(pacer.look())
     assert asyncio.run(desk.next("google")) == job
@@ -144,3 +144,6 @@ def test_a_tier_that_only_fails_leaves_its_jobs_to_the_usual_one() -> None:
         pacer.note(AttemptStarted(job.id, "row-1", "google", 1))
         pacer.note(AttemptFailed(job.id, "row-1", "google", 1, "overloaded", "no room", 503, 1.0))
     assert pacer.lane_of(job) is lanes["google/sync"]
+    pacer.note(AttemptStarted(job.id, "row-1", "google", 6))
+    pacer.note(AttemptFailed(job.id, "row-1", "google", 6, "overloaded", "no room", 503, 1.0))
+    assert (pacer.pace.of("google/flex").failures, pacer.pace.of("google/sync").failures) == (5, 1)
