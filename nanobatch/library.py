@@ -25,14 +25,16 @@ import msgspec
 
 from nanobatch import assembly
 from nanobatch.clock import SystemClock
-from nanobatch.errors import InputError
+from nanobatch.errors import ConfigError, InputError, LimitReached
 from nanobatch.events import Observer
 from nanobatch.journal import read_lines
 from nanobatch.manifest import MANIFEST
+from nanobatch.mix_plan import too_late
 from nanobatch.model import Record
 from nanobatch.preparation import Request, dry_run
 from nanobatch.reporters import Observers
 from nanobatch.reporters.log_file import log_event
+from nanobatch.schema import duration_seconds
 from nanobatch.sources.lines import PromptFile, spooled
 from nanobatch.starting import Ready, check, served
 from nanobatch.stopping import Stop, StopReason
@@ -82,6 +84,7 @@ class Options(TypedDict, total=False):
     cache: bool  # take over images that earlier runs elsewhere have paid for
     fresh: bool
     batch: bool  # half-price batches: may take a day
+    deadline: str | float  # "26h", or seconds; with strategy="cheapest" by the cheapest mix of lanes
     sandbox: bool  # local doubles of the providers: no key, no cost
 
 
@@ -147,6 +150,7 @@ def run(prompts: Prompts, *, on_event: Observer | None = None, **options: Unpack
     Raises:
         ConfigError: An option, the configuration or the output folder is wrong; another run holds the folder.
         InputError: A prompt is wrong; `problems` names each. Nothing was sent.
+        LimitReached: It would not be done before its deadline; nothing was sent.
         NoProvider: No provider has a key, or its credentials cannot be had.
         StoreError: The output folder cannot be written.
         RuntimeError: An event loop is running here already: use `await nanobatch.arun(...)`.
@@ -188,6 +192,7 @@ async def _run(prompts: Prompts | PromptFile, options: Options, on_event: Observ
 async def _arun(prompts: Prompts | PromptFile, options: Options, on_event: Observer | None, stop: Stop) -> Result:
     ready = await asyncio.to_thread(_ready, prompts, options)
     with contextlib.closing(ready.prepared.references), contextlib.ExitStack() as stack:
+        await asyncio.to_thread(_refuse_late, ready)
         reachable = await asyncio.to_thread(stack.enter_context, served(ready))
         told = Observers([log_event] if on_event is None else [on_event, log_event])
         summary = await assembly.run(reachable.prepared, clock=SystemClock(), observe=told, tick=told.tick, stop=stop)
@@ -230,6 +235,7 @@ def _ready(prompts: Prompts | PromptFile, options: Options, *, without_keys: boo
     request = Request(
         inputs=() if file is None else (file,),
         batch="run" if given.get("batch") else None,
+        deadline_seconds=_seconds(given.get("deadline")),
         **asked,
     )
     config = given.get("config")
@@ -245,6 +251,26 @@ def _ready(prompts: Prompts | PromptFile, options: Options, *, without_keys: boo
 
 def _kept(rows: Iterable[Row] | PromptFile) -> PromptFile:
     return rows if isinstance(rows, PromptFile) else _written(rows)
+
+
+def _seconds(deadline: Any) -> float | None:
+    try:
+        return None if deadline is None else duration_seconds(deadline)
+    except ValueError as error:
+        raise ConfigError(f"--deadline {error}") from None
+
+
+def _refuse_late(ready: Ready) -> None:
+    """Keep a run from beginning that its plan says will be late; with batch=True the deadline says when to cancel.
+
+    Raises:
+        LimitReached: It would not be done before its deadline.
+    """
+    request = ready.prepared.request
+    if request.deadline_seconds is None or request.batch is not None:
+        return
+    if (reason := too_late(dry_run(ready.prepared)["plan"])) is not None:
+        raise LimitReached(reason)
 
 
 def _plain(value: Any) -> Any:

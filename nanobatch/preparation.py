@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from nanobatch.attempts import OpenTask
+from nanobatch.batches.journal import BATCHES, ordered_jobs
 from nanobatch.batches.plan import StoredPlan
 from nanobatch.cache_assembly import preview
 from nanobatch.catalog import Catalog, load_catalog
@@ -18,6 +19,8 @@ from nanobatch.clock import SystemClock
 from nanobatch.errors import ConfigError, InputError, LedgerError
 from nanobatch.estimation import estimate
 from nanobatch.manifest import peek
+from nanobatch.mix_lanes import lanes_of
+from nanobatch.mix_plan import mixed_estimate, plan_mix, plan_of, survey
 from nanobatch.model import Params, Prompt
 from nanobatch.optional_redis import where
 from nanobatch.planning import REAL, SANDBOX, Plan, Planner
@@ -30,6 +33,7 @@ from nanobatch.settings import Settings
 from nanobatch.sources.files import PromptFiles
 from nanobatch.sources.lines import STANDARD_INPUT, PromptFile
 from nanobatch.sources.rows import ReadOptions
+from nanobatch.stores.local import STATE_FOLDER
 from nanobatch.usage import spent_today
 
 
@@ -50,7 +54,7 @@ class Request:
     batch: str | None = None  # run | submit | collect | cancel: everything goes through half-price batches
     spill: bool = False  # rows that a batch gives back are sent one by one, at the usual price
     earlier: Mapping[str, Any] | None = field(default=None, repr=False)  # the summary that this run goes on from
-    deadline_seconds: float | None = None  # for batches, from the start
+    deadline_seconds: float | None = None  # from the start
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +203,21 @@ def dry_run(prepared: Prepared, *, now: float | None = None, latency_seconds: fl
     if prepared.root.exists():
         done = _peek(prepared)
     cache = preview(prepared.settings, prepared.request, now=start)
+    request = prepared.request
+    if is_mixed(request, prepared.settings):
+        assert request.deadline_seconds is not None
+        lanes = lanes_of(prepared.settings, load_catalog())
+        ordered = set() if request.fresh else ordered_jobs(prepared.root / STATE_FOLDER / BATCHES)
+        census = survey(prepared.planner.jobs(), lanes, done=done, known=cache.find, ordered=ordered)
+        return mixed_estimate(
+            plan_mix(census, request.deadline_seconds),
+            inputs=request.inputs,
+            output=str(prepared.root),
+            skipped=prepared.plan.skipped_count,
+            sandbox=prepared.settings.sandbox,
+            warnings=prepared.warnings,
+            cached_unknown=cache.unknown,
+        )
     spent, unknown = _spent(prepared.settings, start)
     found = estimate(
         prepared.planner.jobs(),
@@ -218,7 +237,16 @@ def dry_run(prepared: Prepared, *, now: float | None = None, latency_seconds: fl
     )
     if cache.unknown is not None:
         found = {**found, "cached": None, "warnings": [*found["warnings"], cache.unknown]}
-    return found if prepared.request.batch is None else _in_batches(found, prepared.settings)
+    if request.batch is not None:
+        found = _in_batches(found, prepared.settings)
+    flexible = {provider.name for provider in prepared.settings.providers if provider.flex}
+    lane = "sync" if request.batch is None else "batch"
+    return {**found, "plan": plan_of(found, flexible, lane=lane, deadline_seconds=request.deadline_seconds)}
+
+
+def is_mixed(request: Request, settings: Settings) -> bool:
+    """Tell whether a run divides its images among sync, flex and batch lanes, so that a deadline is kept."""
+    return request.deadline_seconds is not None and request.batch is None and settings.run.strategy == "cheapest"
 
 
 def _spent(settings: Settings, now: float) -> tuple[Mapping[str, int], list[str]]:

@@ -233,6 +233,7 @@ def simulate(  # noqa: PLR0913 - a run has many sides
     defaults: Defaults = Defaults(size="1K"),  # noqa: B008 - frozen
     caching: bool = False,
     foretell: Callable[[Prepared], Mapping[str, Any]] | None = None,
+    deadline: float | None = None,
     **run_settings: Any,
 ) -> Found:
     """Run to the end, or to the kill.
@@ -253,6 +254,7 @@ def simulate(  # noqa: PLR0913 - a run has many sides
         defaults: Of the prompts.
         caching: Two runs with the same prompts share images.
         foretell: Plans the run before it starts.
+        deadline: Of the run, in seconds from its start; not checked beforehand, as with --yes.
         run_settings: Such as `retries`, `on_quota`, `strategy`.
     """
     if file is None:
@@ -269,7 +271,7 @@ def simulate(  # noqa: PLR0913 - a run has many sides
     )
     os.environ["XDG_STATE_HOME"] = str(root / "state")
     work = _Work(root / f"{name}-images", vendors, seed, start, watch or (lambda _: None), day)
-    prepared = prepare(RunRequest(inputs=(str(root / file),)), settings)
+    prepared = prepare(RunRequest(inputs=(str(root / file),), deadline_seconds=deadline), settings)
     plan = foretell(prepared) if foretell is not None else {}
     found = work.go(prepared) if kill_at is None else work.until_killed(prepared, kill_at)
     found.plan = plan

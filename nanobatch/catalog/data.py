@@ -98,6 +98,7 @@ class Discount:
     models: tuple[str, ...]
     jobs: int | None = None  # batches that may be open at once
     enqueued_tokens: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # of open batches: tier -> model
+    latency_seconds: float | None = None  # of one answer, where it is slower than the usual one; for plans
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +228,13 @@ def _provider(name: str, entry: Mapping[str, Any]) -> ProviderEntry:
 def _discount(entry: Mapping[str, Any] | None) -> Discount | None:
     if not entry:
         return None
-    return Discount(entry["factor"], tuple(entry["models"]), entry.get("jobs"), entry.get("enqueued_tokens", {}))
+    return Discount(
+        factor=entry["factor"],
+        models=tuple(entry["models"]),
+        jobs=entry.get("jobs"),
+        enqueued_tokens=entry.get("enqueued_tokens", {}),
+        latency_seconds=entry.get("latency_seconds"),
+    )
 
 
 def _protocol(name: str, entry: Mapping[str, Any]) -> Protocol:

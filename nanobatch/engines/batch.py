@@ -25,6 +25,7 @@ from nanobatch.stopping import Stopped, StopReason
 SYNC_EVERY_SECONDS = 1.0
 GROWTH = 1.5  # of the time between two looks at a batch
 MOST_TIMES = 30.0  # the first wait, at the end
+MOST_UNASKED_SECONDS = 15.0  # between two questions how long there is patience
 FILE_SECONDS = 40 * 3600.0  # vendors keep an uploaded file for 48 hours
 FORGOTTEN_SECONDS = 72 * 3600.0  # a batch that is not known so long after its order is over, whatever became of it
 MOST_SILENCES = 10  # questions in a row without an answer, after which the next run is the better place to wait
@@ -61,6 +62,8 @@ class BatchEngine:
     sync: Callable[[], None]  # flushes journals to the disk; called in a thread about every second
     tick: Callable[[], None]  # lets observers act on time, about every second
     deadline_seconds: float | None = None  # from the start; what is open then is cancelled
+    patience: Callable[[], float] | None = None  # when others take over what is open (monotonic); asked again and again
+    has_given_up: bool = False  # others have taken over
     waiting: bool = False  # chunks had no room
     is_poor: bool = False  # and that was for want of money that is set aside for other orders
     limit: LimitReached | None = None  # the budget is used up: what is ordered is still collected
@@ -73,6 +76,11 @@ class BatchEngine:
     def __post_init__(self) -> None:
         self.orders = Orders(self.office)
         self.collection = Collection(self.office)
+
+    @property
+    def landed(self) -> set[str]:
+        """Jobs of which something came in this run, good or bad."""
+        return self.office.landed
 
     async def run(self) -> None:
         """Do what the mode says, or until the run is stopped.
@@ -135,7 +143,7 @@ class BatchEngine:
                 await self._look()
             case Mode.COLLECT:
                 await self._look()
-        if self.limit is not None:
+        if self.limit is not None and not self.has_given_up:
             raise self.limit
 
     async def _see_through(self, chunks: Iterator[Chunk]) -> None:
@@ -152,6 +160,8 @@ class BatchEngine:
                 self.limit = LimitReached("the deadline has passed")
                 office.warn("the deadline has passed: what is open is cancelled")
                 await self._cancel_all()
+            if self.patience is not None and not self.has_given_up and office.clock.monotonic() >= self.patience():
+                await self._give_up()
             if office.again and self.limit is None and not self.waiting:
                 again, office.again = office.again, []
                 chunks = chain(chunks, office.cut(office.weighed(again)))
@@ -163,6 +173,14 @@ class BatchEngine:
     def _waited_for(self) -> list[Batch]:
         """Return the open batches that this run can ask about; others are at providers that it does not use."""
         return [batch for batch in self.office.journal.open if batch.provider in self.office.lanes]
+
+    async def _give_up(self) -> None:
+        """Leave what is open, and what was never ordered, to others; what is drawn already is still collected."""
+        self.has_given_up = True
+        self.limit = self.limit or LimitReached("batches are not back in time")
+        if self.office.journal.open:
+            self.office.warn("batches are not back in time: they are cancelled, and their rows are sent one by one")
+        await self._cancel_all()
 
     async def _cancel_all(self) -> None:
         """Ask the vendors to end every open batch. What is drawn already is collected when they have."""
@@ -288,6 +306,8 @@ class BatchEngine:
         if self.waiting:
             dues += [lane.not_before for lane in office.lanes.values() if lane.not_before > now]
         until = min(dues, default=now + SYNC_EVERY_SECONDS)
+        if self.patience is not None and not self.has_given_up:
+            ends = min(ends, max(self.patience(), now + SYNC_EVERY_SECONDS), now + MOST_UNASKED_SECONDS)
         await office.clock.sleep(max(0.0, min(until, ends) - now))
 
     async def _watch_stop(self, work: asyncio.Task[None]) -> None:

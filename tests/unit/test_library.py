@@ -18,7 +18,7 @@ import pytest
 
 import nanobatch
 from nanobatch.clock import SystemClock
-from nanobatch.errors import ConfigError, InputError, NoProvider, StoreError
+from nanobatch.errors import ConfigError, InputError, LimitReached, NoProvider, StoreError
 from nanobatch.events import AttemptStarted, Event, JobFinished, RunFinished, RunStarted
 from nanobatch.folder import locked
 from nanobatch.library import Options
@@ -153,6 +153,7 @@ def test_what_is_no_row_is_said(rows: Any, words: str) -> None:
         ({"embed": ["prmpt"]}, "--embed: .*must be prompt or params"),
         ({"out": "nanobatch.yaml"}, "nanobatch.yaml is a file"),
         ({"name": "{sku}"}, "--name: no column 'sku'"),
+        ({"deadline": "soon"}, "--deadline must be a duration"),
     ],
 )
 def test_wrong_options_are_sentences(vendor: SandboxProcess, options: Any, words: str) -> None:
@@ -161,6 +162,17 @@ def test_wrong_options_are_sentences(vendor: SandboxProcess, options: Any, words
         nanobatch.run(["a fox"], **options)
     problems = getattr(caught.value, "problems", ())
     assert re.search(words, "\n".join([str(caught.value), *problems]))
+
+
+def test_a_deadline_is_kept_or_nothing_is_sent(vendor: SandboxProcess) -> None:
+    """As the command, without a --yes: time and price of what can be done are in the exception."""
+    with pytest.raises(LimitReached, match="no mix of lanes is done within 1s; the fastest takes"):
+        nanobatch.run(["a fox"], out="late", strategy="cheapest", deadline=1)
+    assert not Path("late").exists()
+    plan = nanobatch.estimate(["a fox"], strategy="cheapest", deadline="26h")["plan"]
+    assert (plan["in_time"], plan["allocations"][0]["lane"]) == (True, "sync")
+    result = nanobatch.run(["a fox"], out="images", strategy="cheapest", deadline="1h")
+    assert (result.exit_code, vendor.books()["images"]) == (0, 1)
 
 
 def test_an_option_that_does_not_exist_is_a_type_error() -> None:
