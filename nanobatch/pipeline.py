@@ -166,8 +166,10 @@ class Pipeline:
         try:
             place, ticket = await first_to_admit([lane.gate for lane in lanes], cost)
             lane = lanes[place]
+            if self.stop.reason is not None:  # asked since it was granted: the quota is there for whoever comes next
+                lane.gate.give_back(ticket)
+                raise Stopped
             async with lane.gate.inside(ticket) as permit:
-                self.stop.check()
                 self.budget.shrink(reservation, worst[place])
                 with self._on_the_wire():
                     order = await self._order(lane, job)

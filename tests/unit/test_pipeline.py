@@ -16,7 +16,7 @@ import pytest
 from nanobatch.attempts import Tally
 from nanobatch.errors import Ambiguous, LimitReached, Unsent
 from nanobatch.events import AttemptFailed, AttemptStarted, JobFinished
-from nanobatch.model import Record, Request, Response, Status
+from nanobatch.model import Cost, Record, Request, Response, Status
 from nanobatch.settings import Limits
 from nanobatch.stopping import Stopped
 from tests.fakes import ManualClock
@@ -200,6 +200,25 @@ async def test_waiting_for_the_quota_sleeps_until_the_reset(on: Fixture) -> None
     before = on.clock.now
     assert (await on.run(bench)).status is Status.OK
     assert on.clock.now - before > 60
+
+
+async def test_who_is_admitted_when_the_run_stops_gives_its_quota_back(on: Fixture) -> None:
+    """It was never sent, so the day still has it, for this machine and all others."""
+    bench = on.bench(success(), success(), limits={"first": Limits(concurrency=1, rpd=2)})
+    original = bench.pipeline.observe
+
+    def stop_at_the_first(event: Any) -> None:
+        original(event)
+        if isinstance(event, JobFinished):
+            bench.stop.ask(_reason())
+
+    bench.pipeline.observe = stop_at_the_first
+    both = [bench.pipeline.run(job) for job in bench.jobs]
+    first, second = await on.through(lambda: asyncio.gather(*both, return_exceptions=True))
+    assert isinstance(first, Record)
+    assert isinstance(second, Stopped)
+    assert bench.requests("first") == 1
+    assert bench.lanes[0].gate.is_free(Cost())
 
 
 class Laptop(ManualClock):
