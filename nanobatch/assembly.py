@@ -16,35 +16,30 @@ from typing import Any
 
 from nanobatch.attempts import Tally
 from nanobatch.batch_assembly import Batching, begin, check_none_is_open
-from nanobatch.budget import Budget
+from nanobatch.batches.journal import TASK_PREFIX
 from nanobatch.cache_assembly import check_caching, open_caching
 from nanobatch.clock import Clock, iso
 from nanobatch.connections import Connections
 from nanobatch.duplicates import copy_duplicates
 from nanobatch.engines.batch_office import ORDERED
-from nanobatch.engines.local import LocalEngine
 from nanobatch.errors import NotSent, StoreError
 from nanobatch.events import Event, Observer, RunFinished, RunStarted, Warned
-from nanobatch.examination import embedding
 from nanobatch.folder import Folder, input_digest, locked, open_folder, recover
+from nanobatch.generation import Generation, total
 from nanobatch.google_credentials import GoogleCredential
-from nanobatch.lanes import WayOut, check_credentials, http, open_lane, reference_for
+from nanobatch.lanes import WayOut, check_credentials, http, open_lane
 from nanobatch.manifest import Sorted64, fingerprint
+from nanobatch.mix_assembly import Mixing, Opening, begin_mix
 from nanobatch.model import Job, Record
-from nanobatch.pipeline import Pipeline
-from nanobatch.preparation import Prepared
+from nanobatch.preparation import Prepared, is_mixed
 from nanobatch.records import record_of, record_without_image
 from nanobatch.reporters.gallery.making import leave_gallery
 from nanobatch.reporters.hooks import Hooks
-from nanobatch.retry import RetryPolicy
-from nanobatch.routing import Lane, Router, Seller
+from nanobatch.routing import Lane, Seller
 from nanobatch.run_note import NOTE, RUN_FILE, RunNote, encoded, without_secrets, working_folder
-from nanobatch.settings import Settings
 from nanobatch.stopping import Stop, StopReason, heeding_signals
 from nanobatch.summary import Ledger, Totals, joined, summarise
 from nanobatch.usage import ShareOf, budget_of, check_usage, shared_quota
-
-MOST_WORKERS = 8192
 
 
 async def run(
@@ -80,8 +75,10 @@ async def run(
     check_usage(prepared.settings)
     check_caching(prepared.settings)
     with locked(root, clock):
-        batching = None
-        if request.batch is None:
+        batching = mixing = None
+        if is_mixed(request, prepared.settings):
+            mixing = begin_mix(prepared, stop)
+        elif request.batch is None:
             check_none_is_open(root)
         else:
             batching = begin(prepared)
@@ -90,7 +87,7 @@ async def run(
             root,
             clock,
             wanted=partial(prepared.planner.fingerprints, everything=True),
-            can_fetch=prepared.can_fetch if batching is None else batching.can_fetch,
+            can_fetch=(mixing or batching or prepared).can_fetch,
             retry_failed=request.retry_failed,
             fresh=request.fresh,
             chosen=prepared.planner.fingerprints if request.limit is not None or request.only is not None else None,
@@ -103,7 +100,8 @@ async def run(
         with heeding_signals(stop):
             means = _Means(clock, observe, tick, stop, way_out, rng or random.Random())  # noqa: S311 - jitter, no secret
             run_id = secrets.token_hex(6) if rng is None else f"{rng.getrandbits(48):012x}"
-            return await _Run(prepared, folder, means, run_id=run_id, batching=batching).go(hooks)
+            work = mixing or batching
+            return await _Run(prepared, folder, means, run_id=run_id, work=work).go(hooks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +120,10 @@ class _Run:
     """One run, from the first event to the summary."""
 
     def __init__(
-        self, prepared: Prepared, folder: Folder, means: _Means, *, run_id: str, batching: Batching | None
+        self, prepared: Prepared, folder: Folder, means: _Means, *, run_id: str, work: Batching | Mixing | None
     ) -> None:
         self._prepared = prepared
-        self._batching = batching
+        self._work = work  # what it does, unless everything is simply sent
         self._settings = prepared.settings
         self._folder = folder
         self._clock, self._stop = means.clock, means.stop
@@ -144,9 +142,20 @@ class _Run:
             self._settings, prepared.request, folder=folder, clock=means.clock, observe=self._observe, stop=means.stop
         )
 
+        self._generation = Generation(
+            prepared, folder, self._cache, means.clock, self._observe, means.stop, means.tick, means.rng,
+            self._totals.charge, todo=prepared.plan.jobs - self._resumed, work=work,
+        )  # fmt: skip
+
+    @property
+    def _batching(self) -> Batching | None:
+        """The batches, if there are any; a mix may come to them late."""
+        return self._work.batching if isinstance(self._work, Mixing) else self._work
+
     def _observe(self, event: Event) -> None:
         self._totals(event)
         self._cache.note(event)
+        self._generation.note(event)
         self._observe_others(event)
 
     async def go(self, hooks: Hooks | None) -> Mapping[str, Any]:
@@ -173,9 +182,12 @@ class _Run:
         try:
             if self._resumed < plan.jobs or (self._batching is not None and self._batching.journal.open):
                 credential = await check_credentials(settings.providers)
-                async with Connections(limit=_total(settings)) as connections, self._shared_quota() as share_of:
+                async with Connections(limit=total(settings)) as connections, self._shared_quota() as share_of:
                     sellers = self._prepared.sellers
                     lanes += [self._lane(seller, connections, credential, share_of) for seller in sellers]
+                    if isinstance(self._work, Mixing):
+                        means = (connections, self._clock, self._observe, self._folder, credential, self._way_out)
+                        self._work.open(lanes, Opening(*means))
                     await self._generate(lanes)
         finally:
             await self._cache.close()
@@ -212,8 +224,8 @@ class _Run:
     def _lane(
         self, seller: Seller, connections: Connections, credential: GoogleCredential | None, share_of: ShareOf
     ) -> Lane:
-        if self._batching is not None:
-            return self._batching.lane(
+        if isinstance(self._work, Batching):
+            return self._work.lane(
                 seller,
                 connections,
                 clock=self._clock,
@@ -251,71 +263,9 @@ class _Run:
             async with contextlib.AsyncExitStack() as stack:
                 for lane in lanes:
                     await stack.enter_async_context(lane.gate.at_work())
-                await self._generate_within(budget, lanes)
+                await self._generation.go(budget, lanes)
         if self._prepared.request.dedupe or self._batching is not None:
             await copy_duplicates(self._prepared.planner.jobs(), self._folder, self._cache)
-
-    async def _generate_within(self, budget: Budget, lanes: Sequence[Lane]) -> None:
-        if self._batching is not None:
-            await self._through_batches(self._batching, budget, lanes)
-            return
-        settings, folder = self._settings, self._folder
-        todo = self._prepared.plan.jobs - self._resumed
-        engine = LocalEngine(
-            pipeline=self._pipeline(budget, lanes, retries=settings.run.retries),
-            clock=self._clock,
-            observe=self._observe,
-            stop=self._stop,
-            workers=min(todo, MOST_WORKERS, 2 * _total(settings)),  # some sleep before a retry while others work
-            grace_seconds=settings.run.grace_seconds,
-            sync=folder.sync,
-            tick=self._tick,
-            sieve=self._cache,
-        )
-        await engine.run(folder.left(self._prepared.planner.jobs()))
-
-    async def _through_batches(self, batching: Batching, budget: Budget, lanes: Sequence[Lane]) -> None:
-        if batching.mode.orders:
-            await self._cache.sweep(self._folder.left(batching.plan.jobs()))
-        try:
-            await batching.go(
-                self._pipeline(budget, lanes, retries=0),
-                folder=self._folder,
-                budget=budget,
-                tallies=self._folder.past.tallies,
-                clock=self._clock,
-                observe=self._observe,
-                stop=self._stop,
-                rng=self._rng,
-                tick=self._tick,
-            )
-        finally:
-            for task in self._tasks.values():
-                self._totals.charge(task.provider, 0.0, task.worst_usd)
-
-    def _pipeline(self, budget: Budget, lanes: Sequence[Lane], *, retries: int) -> Pipeline:
-        settings, folder = self._settings, self._folder
-        return Pipeline(
-            router=Router(lanes, settings.run.strategy),
-            retry=RetryPolicy(retries, on_unknown=settings.run.on_unknown, rng=self._rng),
-            budget=budget,
-            store=folder.store,
-            manifest=folder.manifest,
-            ledger=folder.ledger,
-            clock=self._clock,
-            observe=self._observe,
-            stop=self._stop,
-            rng=self._rng,
-            past=folder.past.tallies,
-            charge=self._totals.charge,
-            wait_for_quota=settings.run.on_quota == "wait",
-            fallback_on_refusal=settings.run.fallback_on_refusal and self._batching is None,
-            load_reference=lambda digest, lane, model: reference_for(
-                self._prepared.references, digest, seller=lane.seller, model=model
-            ),
-            tasks=self._tasks,
-            embed=embedding(settings.output.embed, folder.store.new_part),
-        )
 
     def _finish(self, lanes: Sequence[Lane]) -> Mapping[str, Any]:
         """Rewrite the manifest and count what is in it."""
@@ -374,7 +324,7 @@ class _Run:
         why = NotSent(f"not sent: {reason.message}" if reason is not None else "not sent")
         tally = self._folder.past.tallies.get(job.id)
         task = self._tasks.get(job.twin or job.id)
-        if task is not None and self._batching is not None:
+        if task is not None and (task.task or "").startswith(TASK_PREFIX):
             why = NotSent(ORDERED)
             self._copies_ordered += job.twin is not None
         open_usd = task.worst_usd if task and job.twin is None else 0.0
@@ -385,13 +335,11 @@ class _Run:
         if self._stop.reason is not None and self._stop.reason.resume_after is not None:
             return self._stop.reason.resume_after
         if self._batching is not None and self._batching.engine is not None:
-            return self._batching.engine.resume_after()
+            after = self._batching.engine.resume_after()
+            if after is not None or isinstance(self._work, Batching):
+                return after
         waits = [state.until for lane in lanes if (state := lane.gate.state()).until is not None]
         return min(waits) if waits else self._clock.wall()
-
-
-def _total(settings: Settings) -> int:
-    return sum(provider.limits.concurrency for provider in settings.providers)
 
 
 def _pretty(summary: Mapping[str, Any]) -> bytes:

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import msgspec
 
+from nanobatch.errors import NotSent
 from nanobatch.journal import Journal, read_lines
 from nanobatch.model import Cost
 
@@ -154,6 +155,8 @@ class _Reading:
         self._intents.pop(line.attempt, None)
         self._tasks.pop(line.attempt, None)
         tally = self._past.tallies.setdefault(line.job, Tally())
+        if line.code == NotSent.code:  # a batch that its vendor never had: that was no attempt
+            tally.attempts = max(0, tally.attempts - 1)
         tally.cost_usd += line.cost_usd
         tally.maybe_usd += line.maybe_usd
         if line.landed is not None:

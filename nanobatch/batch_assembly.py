@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from nanobatch.attempts import OpenTask, Tally
-from nanobatch.batches.journal import TASK_PREFIX, Batch, BatchJournal, read_batches
+from nanobatch.batches.journal import BATCHES, TASK_PREFIX, Batch, BatchJournal, read_batches
 from nanobatch.batches.plan import About, StoredPlan, keep
 from nanobatch.batches.rows import RowDesk
 from nanobatch.batches.terms import for_batches
 from nanobatch.batches.wire import wire_for
-from nanobatch.budget import Budget
+from nanobatch.budget import Budget, Reservation
 from nanobatch.catalog import load_catalog
 from nanobatch.clock import Clock
 from nanobatch.connections import Connections
@@ -36,7 +36,7 @@ from nanobatch.stopping import Stop
 from nanobatch.stores.local import STATE_FOLDER
 from nanobatch.transport import HttpTransport
 
-JOURNAL = f"{STATE_FOLDER}/batches.jsonl"
+JOURNAL = f"{STATE_FOLDER}/{BATCHES}"
 PLAN = f"{STATE_FOLDER}/plan.jsonl"
 UPLOAD_SECONDS = 900.0  # for one piece of a file of rows, over a slow line
 ROWS_TOGETHER = 64  # that pass the pipeline at once
@@ -102,6 +102,16 @@ def prepare_collection(root: Path, settings: Settings, *, mode: Mode) -> Prepare
     return Prepared(request, batching, stored, plan, sellers, root, references_for(batching))
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What another engine that works in the same folder has to say; as long as it does, it also keeps house."""
+
+    chosen_lane: Callable[[Job], str | None]  # whose batches take a job, if any
+    give_back: Callable[[list[Job]], None]  # takes rows that came to nothing
+    patience: Callable[[], float]  # until when it can wait for batches, in monotonic seconds
+    is_over: Callable[[], bool]  # it has ended, and leaves the rest of the house-keeping to us
+
+
 @dataclass(slots=True)
 class Batching:
     """A folder's batches, while a run holds it."""
@@ -111,6 +121,7 @@ class Batching:
     plan: StoredPlan
     lanes: dict[str, BatchLane] = field(default_factory=dict)
     engine: BatchEngine | None = None
+    beside: Beside | None = None  # another engine, which takes what is not for batches
 
     @property
     def mode(self) -> Mode:
@@ -183,14 +194,32 @@ class Batching:
                 references, digest, seller=lane.seller, model=model
             ),
         )
-        _hold_money(office, pipeline.tasks)
+        lent = _hold_money(office, pipeline.tasks)
+
+        beside = self.beside
 
         def sync() -> None:
             self.journal.sync()
-            folder.sync()
+            if beside is None or beside.is_over():
+                folder.sync()
 
-        self.engine = BatchEngine(office, self.mode, sync=sync, tick=tick, deadline_seconds=request.deadline_seconds)
-        await self.engine.run()
+        def tick_alone() -> None:
+            if beside is None or beside.is_over():
+                tick()
+
+        engine = BatchEngine(office, self.mode, sync=sync, tick=tick_alone)
+        if beside is None:
+            engine.deadline_seconds = request.deadline_seconds
+        else:
+            engine.patience = beside.patience
+            office.chosen_lane, office.give_back = beside.chosen_lane, beside.give_back
+        self.engine = engine
+        try:
+            await engine.run()
+        finally:
+            for job, reservation in lent.items():
+                if office.held.get(job) is reservation:
+                    budget.release(reservation)  # the next run sets it aside again
 
     def is_all_ordered(self, *, unfinished: int, ordered: int) -> bool:
         """Tell whether a submission has done what it was for: all that is missing is in a batch."""
@@ -232,18 +261,28 @@ def begin(prepared: Prepared) -> Batching:
 
 
 def _earlier(path: Path) -> Iterator[Job]:
-    return StoredPlan(path).jobs(everything=True)
+    yield from StoredPlan(path).jobs(everything=True)
 
 
-def _hold_money(office: Office, tasks: dict[str, OpenTask]) -> None:
-    """Set money aside for what earlier runs have ordered, as far as there is room: new orders come after it."""
+def _hold_money(office: Office, tasks: dict[str, OpenTask]) -> dict[str, Reservation]:
+    """Set money aside for what earlier runs have ordered, as far as there is room: new orders come after it.
+
+    Returns:
+        By job, what this run had to set aside itself, because those who ordered have not done so, or not here.
+    """
+    lent: dict[str, Reservation] = {}
     for job, task in tasks.items():
+        if not (task.task or "").startswith(TASK_PREFIX):
+            continue  # one that is fetched by itself
         try:
             batch = office.journal.batches.get((task.task or "").removeprefix(TASK_PREFIX))
             day, run = (batch.day, batch.run) if batch is not None else (None, "")
             reservation = office.budget.take_over(task.worst_usd, day=day, run=run)
         except LimitReached:
-            return
+            break
         if reservation is None:
-            return
+            break
         office.held[job] = reservation
+        if reservation.run is None:
+            lent[job] = reservation
+    return lent

@@ -135,14 +135,34 @@ def open_lane(  # noqa: PLR0913 - one argument for each part of a run
         share=share,
     )
     gate.remember(spends)
-    sender = way_out(
+    sender = open_way(
+        provider,
+        connections,
+        way_out=way_out,
+        new_part=new_part,
+        timeout_seconds=timeout_seconds,
+        credential=credential,
+    )
+    return Lane(seller, load(provider.protocol), sender, gate)
+
+
+def open_way(
+    provider: ProviderSettings,
+    connections: Connections,
+    *,
+    way_out: WayOut,
+    new_part: Callable[[], Path],
+    timeout_seconds: float,
+    credential: GoogleCredential | None,
+) -> Sender:
+    """Make what sends a provider's requests, with the patience that its tier of service needs."""
+    return way_out(
         provider,
         connections,
         new_part=new_part,
         timeout_seconds=max(timeout_seconds, FLEX_TIMEOUT_SECONDS) if provider.flex else timeout_seconds,
         credential=credential,
     )
-    return Lane(seller, load(provider.protocol), sender, gate)
 
 
 def breaker_for(limits: Limits, *, cooldown_seconds: float | None, is_alone: bool) -> CircuitBreaker:

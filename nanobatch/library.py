@@ -25,14 +25,16 @@ import msgspec
 
 from nanobatch import assembly
 from nanobatch.clock import SystemClock
-from nanobatch.errors import InputError
+from nanobatch.errors import ConfigError, InputError, LimitReached
 from nanobatch.events import Observer
 from nanobatch.journal import read_lines
 from nanobatch.manifest import MANIFEST
+from nanobatch.mix_plan import too_late
 from nanobatch.model import Record
 from nanobatch.preparation import Request, dry_run
 from nanobatch.reporters import Observers
 from nanobatch.reporters.log_file import log_event
+from nanobatch.schema import duration_seconds
 from nanobatch.sources.lines import PromptFile, spooled
 from nanobatch.starting import Ready, check, served
 from nanobatch.stopping import Stop, StopReason
@@ -82,6 +84,7 @@ class Options(TypedDict, total=False):
     cache: bool  # take over images that earlier runs elsewhere have paid for
     fresh: bool
     batch: bool  # half-price batches: may take a day
+    deadline: str | float  # "26h", or seconds; with strategy="cheapest" by the cheapest mix of lanes
     sandbox: bool  # local doubles of the providers: no key, no cost
 
 
@@ -147,12 +150,16 @@ def run(prompts: Prompts, *, on_event: Observer | None = None, **options: Unpack
     Raises:
         ConfigError: An option, the configuration or the output folder is wrong; another run holds the folder.
         InputError: A prompt is wrong; `problems` names each. Nothing was sent.
+        LimitReached: It would not be done before its deadline; nothing was sent.
         NoProvider: No provider has a key, or its credentials cannot be had.
         StoreError: The output folder cannot be written.
         RuntimeError: An event loop is running here already: use `await nanobatch.arun(...)`.
     """
     _refuse_running_loop("run", "arun")
-    return asyncio.run(arun(prompts, on_event=on_event, **options))
+    known = (
+        prompts if isinstance(prompts, str | os.PathLike) else _written(prompts)
+    )  # rows of a database are for this thread alone
+    return asyncio.run(_run(known, options, on_event))
 
 
 async def arun(prompts: Prompts, *, on_event: Observer | None = None, **options: Unpack[Options]) -> Result:
@@ -160,8 +167,12 @@ async def arun(prompts: Prompts, *, on_event: Observer | None = None, **options:
 
     When its task is cancelled it takes no new prompts, waits for the images on the wire as long as `run.grace_seconds`
     says, writes everything down, and then raises CancelledError. Cancelled once more it ends at once; what was on the
-    wire is recorded as possibly billed.
+    wire is recorded as possibly billed. Rows are read in another thread.
     """
+    return await _run(prompts, options, on_event)
+
+
+async def _run(prompts: Prompts | PromptFile, options: Options, on_event: Observer | None) -> Result:
     stop = Stop(hears_signals=False)
     work = asyncio.create_task(_arun(prompts, options, on_event, stop))  # outlives a cancellation, and is awaited below
     cancelled: asyncio.CancelledError | None = None
@@ -178,9 +189,10 @@ async def arun(prompts: Prompts, *, on_event: Observer | None = None, **options:
     return work.result()
 
 
-async def _arun(prompts: Prompts, options: Options, on_event: Observer | None, stop: Stop) -> Result:
+async def _arun(prompts: Prompts | PromptFile, options: Options, on_event: Observer | None, stop: Stop) -> Result:
     ready = await asyncio.to_thread(_ready, prompts, options)
     with contextlib.closing(ready.prepared.references), contextlib.ExitStack() as stack:
+        await asyncio.to_thread(_refuse_late, ready)
         reachable = await asyncio.to_thread(stack.enter_context, served(ready))
         told = Observers([log_event] if on_event is None else [on_event, log_event])
         summary = await assembly.run(reachable.prepared, clock=SystemClock(), observe=told, tick=told.tick, stop=stop)
@@ -208,20 +220,22 @@ async def aestimate(prompts: Prompts, **options: Unpack[Options]) -> Mapping[str
     return await asyncio.to_thread(lambda: estimate(prompts, **options))
 
 
-def _ready(prompts: Prompts, options: Options, *, without_keys: bool = False) -> Ready:
+def _ready(prompts: Prompts | PromptFile, options: Options, *, without_keys: bool = False) -> Ready:
     """Turn options into what the command line would have made of them, and check everything."""
     given = dict(options)
     unknown = next((name for name in given if name not in Options.__annotations__), None)
     if unknown is not None:
         raise TypeError(f"there is no option {unknown!r}")
-    is_file = isinstance(prompts, str | os.PathLike)
+    file = os.fspath(prompts) if isinstance(prompts, str | os.PathLike) else None
+    rows = None if isinstance(prompts, str | os.PathLike) else _kept(prompts)
     flags = {_SETTINGS[name]: _plain(value) for name, value in given.items() if name in _SETTINGS}
     provider = given.get("provider")
     flags["providers"] = [provider] if isinstance(provider, str) else provider
     asked: dict[str, Any] = {name: given[name] for name in _REQUESTS if given.get(name) is not None}
     request = Request(
-        inputs=(os.fspath(prompts),) if is_file else (),  # type: ignore[arg-type]
+        inputs=() if file is None else (file,),
         batch="run" if given.get("batch") else None,
+        deadline_seconds=_seconds(given.get("deadline")),
         **asked,
     )
     config = given.get("config")
@@ -231,8 +245,32 @@ def _ready(prompts: Prompts, options: Options, *, without_keys: bool = False) ->
         None if config is None else str(_plain(config)),
         sandbox=bool(given.get("sandbox")),
         without_keys=without_keys,
-        rows=None if is_file else _written(prompts),  # type: ignore[arg-type]
+        rows=rows,
     )
+
+
+def _kept(rows: Iterable[Row] | PromptFile) -> PromptFile:
+    return rows if isinstance(rows, PromptFile) else _written(rows)
+
+
+def _seconds(deadline: Any) -> float | None:
+    try:
+        return None if deadline is None else duration_seconds(deadline)
+    except ValueError as error:
+        raise ConfigError(f"--deadline {error}") from None
+
+
+def _refuse_late(ready: Ready) -> None:
+    """Keep a run from beginning that its plan says will be late; with batch=True the deadline says when to cancel.
+
+    Raises:
+        LimitReached: It would not be done before its deadline.
+    """
+    request = ready.prepared.request
+    if request.deadline_seconds is None or request.batch is not None:
+        return
+    if (reason := too_late(dry_run(ready.prepared)["plan"])) is not None:
+        raise LimitReached(reason)
 
 
 def _plain(value: Any) -> Any:
@@ -243,8 +281,10 @@ def _written(rows: Iterable[Row]) -> PromptFile:
     """Write rows to a temporary file, so that a million of them take no memory; it is gone with its reader.
 
     Raises:
-        InputError: A row is none.
+        InputError: A row is none, or the rows are one.
     """
+    if isinstance(rows, Mapping):
+        raise InputError("the prompts are one mapping; write a list of it: [{...}]")
     encode = msgspec.json.Encoder(enc_hook=_as_text).encode
     count = 0
 

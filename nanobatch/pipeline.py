@@ -46,6 +46,7 @@ from nanobatch.stopping import Stop, Stopped, StopReason
 from nanobatch.stores.local import LocalStore
 from nanobatch.stores.offload import Offload
 
+ASLEEP_SECONDS = 300.0  # at once: a laptop that is closed meanwhile stops the clock of sleepers, not the provider's day
 LoadReference = Callable[[str, Lane, str], Reference]  # by its digest, as the lane takes it with a model; blocks
 
 
@@ -69,6 +70,7 @@ class Pipeline:
     fallback_on_refusal: bool = False
     load_reference: LoadReference | None = None
     embed: Embed | None = None  # --embed
+    writes_off: bool = True  # what stays open when a job is put down; else somebody else does, and keeps the money
     tasks: dict[str, OpenTask] = field(default_factory=dict)  # by job: ordered, by an earlier run or this one
     offload: Offload = field(default_factory=Offload)
     on_wire: set[asyncio.Task[None]] = field(default_factory=set)  # workers whose request may be billed
@@ -109,6 +111,10 @@ class Pipeline:
         """Take over money that was set aside when a job was ordered; it is settled when the job ends."""
         self._held[job] = reservation
 
+    def hand_back(self, job: str) -> Reservation | None:
+        """Return what `keep_for` took over, of a job that was put down."""
+        return self._held.pop(job, None)
+
     def is_crowded(self, job: Job) -> bool:
         """Tell whether a worker that takes this job would only make a long line longer."""
         return job.id not in self.tasks and self.router.is_crowded(job)
@@ -116,8 +122,8 @@ class Pipeline:
     def _write_off(self, job: Job) -> float:
         """Count a task that stays open after this run as possibly billed; return its price."""
         task = self.tasks.get(job.id)
-        if task is None:
-            return 0.0
+        if task is None or not self.writes_off:
+            return task.worst_usd if task is not None else 0.0
         self.charge(task.provider, 0.0, task.worst_usd)
         if (held := self._held.pop(job.id, None)) is not None:  # others must not wait for this money
             self.budget.settle(held, possible_usd=task.worst_usd)
@@ -221,7 +227,7 @@ class Pipeline:
                         StopReason("quota", f"the quota is spent: {parked.reason}", 5, resume_after=parked.until)
                     )
                     raise Stopped from parked
-                await self.clock.sleep(parked.until - self.clock.wall())
+                await self.clock.sleep(min(parked.until - self.clock.wall(), ASLEEP_SECONDS))
             except NoneLeft as none:
                 if none.everybody:
                     self.stop.ask(StopReason("account", none.reason, AccountStopped.exit_code))

@@ -11,14 +11,18 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from nanobatch.attempts import OpenTask
+from nanobatch.batches.journal import BATCHES, ordered_jobs
 from nanobatch.batches.plan import StoredPlan
 from nanobatch.cache_assembly import preview
 from nanobatch.catalog import Catalog, load_catalog
 from nanobatch.clock import SystemClock
-from nanobatch.errors import ConfigError, InputError
+from nanobatch.errors import ConfigError, InputError, LedgerError
 from nanobatch.estimation import estimate
 from nanobatch.manifest import peek
+from nanobatch.mix_lanes import lanes_of
+from nanobatch.mix_plan import mixed_estimate, plan_mix, plan_of, survey
 from nanobatch.model import Params, Prompt
+from nanobatch.optional_redis import where
 from nanobatch.planning import REAL, SANDBOX, Plan, Planner
 from nanobatch.planning import Defaults as PlanDefaults
 from nanobatch.providers import load
@@ -29,6 +33,8 @@ from nanobatch.settings import Settings
 from nanobatch.sources.files import PromptFiles
 from nanobatch.sources.lines import STANDARD_INPUT, PromptFile
 from nanobatch.sources.rows import ReadOptions
+from nanobatch.stores.local import STATE_FOLDER
+from nanobatch.usage import spent_today
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +54,7 @@ class Request:
     batch: str | None = None  # run | submit | collect | cancel: everything goes through half-price batches
     spill: bool = False  # rows that a batch gives back are sent one by one, at the usual price
     earlier: Mapping[str, Any] | None = field(default=None, repr=False)  # the summary that this run goes on from
-    deadline_seconds: float | None = None  # for batches, from the start
+    deadline_seconds: float | None = None  # from the start
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,12 +190,35 @@ def output_folder(request: Request, told: str | None) -> Path:
     return Path("prompts-images" if first == STANDARD_INPUT else f"{Path(first).stem}-images")
 
 
-def dry_run(prepared: Prepared) -> Mapping[str, Any]:
-    """Say what the run would do and what it would cost. Nothing is written or sent."""
+def dry_run(prepared: Prepared, *, now: float | None = None, latency_seconds: float | None = None) -> Mapping[str, Any]:
+    """Say what the run would do and what it would cost. Nothing is written or sent.
+
+    Args:
+        prepared: The run.
+        now: When it would start, in seconds since 1970; by default at once.
+        latency_seconds: Of every answer, instead of typical ones.
+    """
+    start = SystemClock().wall() if now is None else now
     done: set[int] = set()
     if prepared.root.exists():
         done = _peek(prepared)
-    cache = preview(prepared.settings, prepared.request, now=SystemClock().wall())
+    cache = preview(prepared.settings, prepared.request, now=start)
+    request = prepared.request
+    if is_mixed(request, prepared.settings):
+        assert request.deadline_seconds is not None
+        lanes = lanes_of(prepared.settings, load_catalog())
+        ordered = set() if request.fresh else ordered_jobs(prepared.root / STATE_FOLDER / BATCHES)
+        census = survey(prepared.planner.jobs(), lanes, done=done, known=cache.find, ordered=ordered)
+        return mixed_estimate(
+            plan_mix(census, request.deadline_seconds),
+            inputs=request.inputs,
+            output=str(prepared.root),
+            skipped=prepared.plan.skipped_count,
+            sandbox=prepared.settings.sandbox,
+            warnings=prepared.warnings,
+            cached_unknown=cache.unknown,
+        )
+    spent, unknown = _spent(prepared.settings, start)
     found = estimate(
         prepared.planner.jobs(),
         prepared.sellers,
@@ -198,13 +227,37 @@ def dry_run(prepared: Prepared) -> Mapping[str, Any]:
         output=str(prepared.root),
         skipped=prepared.plan.skipped_count,
         sandbox=prepared.settings.sandbox,
-        warnings=prepared.warnings,
+        warnings=[*prepared.warnings, *unknown],
         strategy=prepared.settings.run.strategy,
+        latency_seconds=latency_seconds,
         known=cache.find,
+        start=start,
+        spent=spent,
+        in_batches=prepared.request.batch is not None,
     )
     if cache.unknown is not None:
         found = {**found, "cached": None, "warnings": [*found["warnings"], cache.unknown]}
-    return found if prepared.request.batch is None else _in_batches(found, prepared.settings)
+    if request.batch is not None:
+        found = _in_batches(found, prepared.settings)
+    flexible = {provider.name for provider in prepared.settings.providers if provider.flex}
+    lane = "sync" if request.batch is None else "batch"
+    return {**found, "plan": plan_of(found, flexible, lane=lane, deadline_seconds=request.deadline_seconds)}
+
+
+def is_mixed(request: Request, settings: Settings) -> bool:
+    """Tell whether a run divides its images among sync, flex and batch lanes, so that a deadline is kept."""
+    return request.deadline_seconds is not None and request.batch is None and settings.run.strategy == "cheapest"
+
+
+def _spent(settings: Settings, now: float) -> tuple[Mapping[str, int], list[str]]:
+    """Return what other runs have sent today, by provider; and why nobody knows, if so."""
+    counting = any(provider.limits.rpd is not None for provider in settings.providers)
+    if settings.usage.url is not None and counting and not settings.sandbox:
+        return {}, [f"a plan does not ask {where(settings.usage.url)}; what other runs have sent today is not in it"]
+    try:
+        return spent_today(settings, environ=os.environ, home=Path.home(), now=now), []
+    except LedgerError as error:
+        return {}, [error.message]
 
 
 def _in_batches(plan: Mapping[str, Any], settings: Settings) -> Mapping[str, Any]:

@@ -10,7 +10,7 @@ sizes are translated by the provider's own offer, never passed on from one provi
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from math import inf
 
@@ -92,9 +92,14 @@ class Seller:
         )
 
     @property
+    def offers(self) -> list[Offer]:
+        """What it sells of the models that were asked for."""
+        return [offer for offer in self._offers.values() if isinstance(offer, Offer)]
+
+    @property
     def warnings(self) -> list[str]:
         """What the user should know about the models that were asked for."""
-        return [offer.warning for offer in self._offers.values() if isinstance(offer, Offer) and offer.warning]
+        return [offer.warning for offer in self.offers if offer.warning]
 
     def _found(self, model: str) -> Offer | str:
         if model not in self._offers:
@@ -152,6 +157,7 @@ class Router:
 
     lanes: Sequence[Lane]
     strategy: str = "priority"
+    planned: Callable[[Job], Lane | None] | None = None  # who is to take a job by a plan; others only when that fails
 
     def choose(self, job: Job, *, without: Container[str] = (), tired: Container[str] = ()) -> list[Lane]:
         """Return the lanes at whose gates the job may wait: one, or with `fastest` all that are able.
@@ -234,4 +240,6 @@ class Router:
         ]
         if self.strategy == "cheapest":  # the sort is stable: the user's order decides between equal prices
             found.sort(key=lambda lane: lane.seller.offer(job.params.model).price_usd(job.params.size) or 0.0)
+        if self.planned is not None and (first := self.planned(job)) is not None:
+            found.sort(key=lambda lane: lane is not first)
         return found

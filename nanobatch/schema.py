@@ -271,6 +271,7 @@ BATCH: Mapping[str, Check] = {
     "output_mb": whole(1),
     "input_mb": optional(whole(1)),
     "rows": optional(whole(1)),
+    "hours": number(0.0001),
     "poll_seconds": number(0.01, 3600),
     "bucket": bucket,
     "storage_url": base_url,

@@ -17,7 +17,7 @@ from nanobatch.batches.terms import for_batches
 from nanobatch.config import load_settings
 from nanobatch.errors import ConfigError, StoreError
 from nanobatch.journal import KEPT, as_store_error
-from nanobatch.preparation import Prepared, Request, prepare
+from nanobatch.preparation import Prepared, Request, is_mixed, prepare
 from nanobatch.settings import Settings
 from nanobatch.sources.lines import PromptFile
 
@@ -74,7 +74,9 @@ def served(ready: Ready) -> Iterator[Ready]:
     if not ready.settings.sandbox:
         yield ready
         return
-    with sandbox_beside(ready.prepared.root, with_batches=ready.prepared.request.batch is not None) as url:
+    request = ready.prepared.request
+    with_batches = request.batch is not None or is_mixed(request, ready.settings)
+    with sandbox_beside(ready.prepared.root, with_batches=with_batches) as url:
         settings = load_from_surroundings(ready.flags, ready.config_path, url)
         prepared = _served_by(ready.prepared, _fit_for(ready.prepared.request, settings))
         yield dataclasses.replace(ready, prepared=prepared, settings=settings)

@@ -24,6 +24,7 @@ import msgspec
 from nanobatch.batches.wire import BatchState, Phase
 from nanobatch.journal import Journal, read_lines
 
+BATCHES = "batches.jsonl"  # in the folder for state
 TASK_PREFIX = "batch:"  # of a task in the attempts ledger; the batch's title follows
 
 
@@ -249,3 +250,12 @@ def read_batches(path: Path) -> tuple[dict[str, Batch], bool]:
 def count_images(batches: Iterable[Batch]) -> int:
     """Return how many images were ordered."""
     return sum(len(batch.jobs) for batch in batches)
+
+
+def ordered_jobs(path: Path) -> set[str]:
+    """Return the ids of the jobs that are in open batches. Changes nothing.
+
+    Raises:
+        ConfigError: The journal is damaged.
+    """
+    return {job for batch in read_batches(path)[0].values() if batch.closed is None for job in batch.jobs}

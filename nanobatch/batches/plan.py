@@ -6,7 +6,9 @@ Jobs that are ordered and that a later input does not ask for any more stay in i
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
+import os
+from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -104,7 +106,7 @@ class StoredPlan:
         raise ConfigError(f"{self._path}: there is no plan of batches here; submit one first")
 
 
-def keep(path: Path, planner: Jobs, about: About, *, ordered: Container[str], earlier: Iterable[Job]) -> StoredPlan:
+def keep(path: Path, planner: Jobs, about: About, *, ordered: AbstractSet[str], earlier: Iterable[Job]) -> StoredPlan:
     """Write a plan in place of an earlier one.
 
     Args:
@@ -112,9 +114,10 @@ def keep(path: Path, planner: Jobs, about: About, *, ordered: Container[str], ea
         planner: Knows the jobs of the input.
         about: The input.
         ordered: Ids of jobs that are in an open batch.
-        earlier: The jobs of the plan that was kept before.
+        earlier: The jobs of the plan that was kept before; read where the input lacks some that are ordered.
 
     Raises:
+        ConfigError: The earlier plan is needed and lost.
         StoreError: It could not be written; the earlier one is still there.
     """
     part = path.with_suffix(".part")
@@ -128,9 +131,11 @@ def keep(path: Path, planner: Jobs, about: About, *, ordered: Container[str], ea
                 if job.id in ordered:
                     known.add(job.id)
                 file.write(_line(job, chosen=fingerprint(job.id) in chosen))
-            for job in earlier:
+            for job in earlier if len(known) < len(ordered) else ():  # so that a lost plan is made again of its input
                 if job.id in ordered and job.id not in known:
                     file.write(_line(job, chosen=True))
+            file.flush()
+            os.fsync(file.fileno())  # without it nobody could collect what is ordered next
         part.replace(path)
     except OSError as error:
         raise as_store_error(error, path) from error

@@ -11,20 +11,25 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from nanobatch.caches.base import Entry
+from nanobatch.caches.base import Entry, decoded, encoded
 from nanobatch.errors import CacheError
 
 _TIMEOUT_SECONDS = 1.0  # of small questions: a slow cache is none
 _BYTES_TIMEOUT_SECONDS = 5.0  # of an image on its way
 _AT_ONCE = 500  # ids in one question
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Entry).decode
+_CHANGE = """
+local value = redis.call('GET', KEYS[1])
+if not value then return 0 end
+local is_read, entry = pcall(cmsgpack.unpack, value)
+if not is_read or type(entry) ~= 'table' or entry.made_at ~= tonumber(ARGV[1]) then return 0 end
+if ARGV[2] then redis.call('SET', KEYS[1], ARGV[2], 'KEEPTTL') else redis.call('DEL', KEYS[1]) end
+return 1
+"""  # replaces or drops an entry, unless somebody has put a newer one there
 
 
 class RedisDoor:
@@ -90,6 +95,7 @@ class RedisCache:
         self._ttl = ttl_seconds
         self._most_bytes = most_bytes
         self._host = host
+        self._change = door.quick.register_script(_CHANGE)
 
     def look_up(self, jobs: Sequence[str], *, now: float) -> dict[str, Entry]:
         """Return what is known of some jobs."""
@@ -113,7 +119,7 @@ class RedisCache:
             with self._door.asking():
                 if data is not None:
                     self._door.patient.set(self._door.bytes_key(entry.sha256), data, ex=seconds)
-                self._door.quick.set(self._door.entry_key(entry.job), _encode(entry), ex=seconds)
+                self._door.quick.set(self._door.entry_key(entry.job), encoded(entry), ex=seconds)
 
     def used(self, entries: Sequence[Entry], *, now: float) -> None:
         """Note that entries were of use just now."""
@@ -121,17 +127,18 @@ class RedisCache:
         saved = sum(entry.cost_usd for entry in entries if entry.has_image)
         with self._door.asking(), self._door.quick.pipeline(transaction=False) as pipeline:
             for entry in entries:
-                pipeline.set(self._door.entry_key(entry.job), _encode(entry), xx=True, keepttl=True)
+                key = self._door.entry_key(entry.job)
+                self._change(keys=[key], args=[repr(entry.made_at), encoded(entry)], client=pipeline)
             pipeline.hincrby(self._door.counts_key, "hits", len(entries))
             pipeline.hincrbyfloat(self._door.counts_key, "saved_usd", saved)
             pipeline.execute()
 
     def forget(self, entries: Sequence[Entry]) -> None:
         """Drop entries whose files were on this machine; what others have, they may still have."""
-        keys = [self._door.entry_key(entry.job) for entry in entries if entry.host == self._host]
-        if keys:
-            with self._door.asking():
-                self._door.quick.delete(*keys)
+        with self._door.asking():
+            for entry in entries:
+                if entry.host == self._host:
+                    self._change(keys=[self._door.entry_key(entry.job)], args=[repr(entry.made_at)])
 
     def image(self, entry: Entry) -> bytes | None:
         """Return the image, where it was small enough to travel."""
@@ -151,14 +158,6 @@ class RedisCache:
             return Path(entry.places[0]).read_bytes()
         except OSError:
             return None
-
-
-def decoded(value: bytes) -> Entry | None:
-    """Read an entry; what is none is a miss."""
-    try:
-        return _decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
 
 
 def _client(url: str, timeout_seconds: float) -> Redis:

@@ -20,9 +20,11 @@ from nanobatch.cli.reporting import answer
 from nanobatch.cli.running import complain
 from nanobatch.clock import SystemClock
 from nanobatch.costs import Question, Wanted, as_settings, compare
-from nanobatch.errors import ConfigError, InputError, NanobatchError
+from nanobatch.errors import ConfigError, InputError, LimitReached, NanobatchError
 from nanobatch.estimation import estimate
 from nanobatch.manifest import peek
+from nanobatch.mix_lanes import lanes_of
+from nanobatch.mix_plan import plan_mix, plan_of, survey, too_dear, too_late
 from nanobatch.model import Job, Origin, Params, Prompt
 from nanobatch.planning import job_id
 from nanobatch.preparation import Request, prepare
@@ -50,6 +52,7 @@ class Ask:
     per: str | None
     as_json: bool
     profile: str | None = None
+    deadline_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,11 @@ def perform(ask: Ask) -> int:
         complain(error)
         return error.exit_code
     answer(found, as_json=ask.as_json, render=render)
-    return 0
+    plan = found["plan"]
+    broken = [each for each in (too_late(plan), too_dear(plan, plan["budget_usd"])) if each is not None]
+    for reason in broken:
+        complain(LimitReached(reason))
+    return LimitReached.exit_code if broken else 0
 
 
 def _found(ask: Ask) -> dict[str, Any]:
@@ -171,23 +178,21 @@ def _plan(
         reason = why_not(sellers, Params(wanted.model, wanted.size, None, None))
         if reason is not None:
             raise InputError(f"nobody in this plan sells {wanted.model} at {wanted.size}: {reason}")
+    own: dict[str, Any] = {"budget_usd": settings.run.budget_usd, "cached_unknown": work.cache.unknown}
+    if ask.deadline_seconds is not None and settings.run.strategy == "cheapest":
+        census = survey(work.jobs, lanes_of(settings, catalog), done=work.done, known=work.cache.find)
+        mix = plan_mix(census, ask.deadline_seconds, latency=ask.latency_seconds)
+        cached = census.cached if work.cache.unknown is None else None
+        return {**mix.shown(cached=cached), "bound_by": mix.bound_by, **own}
     found = estimate(
         work.jobs, sellers, done=work.done, inputs=ask.prompts, output="", skipped=0, sandbox=False, warnings=(),
         strategy=settings.run.strategy, latency_seconds=ask.latency_seconds, known=work.cache.find,
     )  # fmt: skip
-    return {
-        "strategy": found["strategy"],
-        "allocations": [
-            {"provider": row["name"], "lane": "sync", "images": row["images"], "cost_usd": row["cost_usd"]}
-            for row in found["providers"]
-        ],
-        "cost_usd": found["cost_usd"],
-        "duration_seconds": found["duration_seconds"],
-        "bound_by": found["bound_by"],
-        "already_done": found["already_done"],
-        "cached": found["cached"] if work.cache.unknown is None else None,
-        "cached_unknown": work.cache.unknown,
-    }
+    if work.cache.unknown is not None:
+        found = {**found, "cached": None}
+    flexible = {provider.name for provider in settings.providers if provider.flex}
+    plan = plan_of(found, flexible, deadline_seconds=ask.deadline_seconds)
+    return {**plan, "bound_by": found["bound_by"], **own}
 
 
 def render(found: Mapping[str, Any]) -> FittingTable:
@@ -212,7 +217,7 @@ def render(found: Mapping[str, Any]) -> FittingTable:
             cells.append(row["bound_by"] or "–")
         table.add_row(*cells)
     plan = found["plan"]
-    shares = ", ".join(f"{part['images']:,} at {part['provider']}" for part in plan["allocations"]) or "nothing to do"
+    shares = ", ".join(map(_share, plan["allocations"])) or "nothing to do"
     low, expected, high = (_usd(plan["cost_usd"][key]) for key in ("low", "expected", "high"))
     table.caption = (
         f"The plan ({plan['strategy']}): {shares}; {expected} expected, {low} to {high}; "
@@ -224,6 +229,11 @@ def render(found: Mapping[str, Any]) -> FittingTable:
     if (profile := found.get("profile")) is not None:
         table.caption = "\n".join([*_recommended(profile), table.caption])
     return FittingTable(table, ["bound by", "each", "saved", "a month", "batch", "size", "time"])
+
+
+def _share(part: Mapping[str, Any]) -> str:
+    lane = "" if part["lane"] == "sync" else f" ({part['lane']})"
+    return f"{part['images']:,} at {part['provider']}{lane}"
 
 
 def _recommended(profile: Mapping[str, Any]) -> list[str]:

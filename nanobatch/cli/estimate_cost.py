@@ -53,6 +53,13 @@ def estimate_cost(  # noqa: PLR0913 - the options of the command
         ),
     ] = None,
     strategy: Annotated[Strategy | None, typer.Option(help="Which provider takes which job.")] = None,
+    deadline: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Plan to be done in 26h, 90m or 2d; exit code 4 where that cannot be."),
+    ] = None,
+    budget: Annotated[
+        float | None, typer.Option(metavar="USD", help="Exit code 4 where the plan is expected to cost more.")
+    ] = None,
     config: Annotated[
         str | None, typer.Option("--config", "-c", metavar="FILE", help="Instead of nanobatch.yaml.")
     ] = None,
@@ -78,13 +85,14 @@ def estimate_cost(  # noqa: PLR0913 - the options of the command
     Example: nanobatch estimate-cost --count 10000 --size 2K --per month --baseline google
     """
     from nanobatch.cli.costing import Ask, perform  # noqa: PLC0415 - `--help` must not wait for it
+    from nanobatch.cli.running import seconds_of  # noqa: PLC0415
 
     ask = Ask(
         prompts=tuple(prompts or ()),
         count=count,
         flags={
             "defaults.size": size, "defaults.model": model, "providers": provider, "run.strategy": strategy,
-            "output.dir": out,
+            "output.dir": out, "run.budget_usd": budget,
         },
         config=config,
         prices=prices,
@@ -94,5 +102,6 @@ def estimate_cost(  # noqa: PLR0913 - the options of the command
         per=per,
         as_json=output is ReportFormat.JSON,
         profile=profile,
+        deadline_seconds=seconds_of(deadline),
     )  # fmt: skip
     raise typer.Exit(perform(ask))

@@ -146,7 +146,11 @@ def run(  # noqa: PLR0913 - one parameter per option
     ] = None,
     deadline: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="With --batch: cancel what is open after 26h.", rich_help_panel=RUN),
+        typer.Option(
+            metavar="TIME",
+            help="Be done in 26h, 90m or 2d, or do not begin; with --strategy cheapest by the cheapest mix of lanes.",
+            rich_help_panel=RUN,
+        ),
     ] = None,
     sandbox: Annotated[
         bool,
@@ -156,7 +160,10 @@ def run(  # noqa: PLR0913 - one parameter per option
         bool, typer.Option("--dry-run", help="Show the plan and its price; send nothing.", rich_help_panel=RUN)
     ] = False,
     yes: Annotated[
-        bool, typer.Option("--yes", "-y", help="Do not ask before an expensive run.", rich_help_panel=RUN)
+        bool,
+        typer.Option(
+            "--yes", "-y", help="Do not ask before an expensive run, nor stop at a late one.", rich_help_panel=RUN
+        ),
     ] = False,
     output: Annotated[
         DataFormat,
@@ -202,8 +209,8 @@ def run(  # noqa: PLR0913 - one parameter per option
     from nanobatch.cli.running import Screen, perform, seconds_of  # noqa: PLC0415
     from nanobatch.preparation import Request  # noqa: PLC0415 - `--help` must not wait for it
 
-    if not batch and (spill or deadline):
-        raise typer.BadParameter("--spill and --deadline belong to --batch")
+    if not batch and spill:
+        raise typer.BadParameter("--spill belongs to --batch")
     flags: dict[str, Any] = {
         "providers": provider,
         "output.dir": out,

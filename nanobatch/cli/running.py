@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import json
 import os
 import sys
 import time
@@ -18,12 +17,12 @@ import typer
 
 from nanobatch.assembly import run
 from nanobatch.batch_assembly import is_of_sandbox, open_batches, ordered_batches, prepare_collection
+from nanobatch.cli.preflight import agreed, show_plan
 from nanobatch.clock import Clock, SystemClock
 from nanobatch.engines.batch import Mode
 from nanobatch.errors import InputError, LimitReached, NanobatchError, NoProvider, StoreError
 from nanobatch.events import Event, Observer, RunStarted
-from nanobatch.journal import as_store_error
-from nanobatch.preparation import Prepared, Request, dry_run, prepare
+from nanobatch.preparation import Prepared, Request, prepare
 from nanobatch.reporters import Observers
 from nanobatch.reporters.events_file import EventsFile
 from nanobatch.reporters.hooks import Hooks
@@ -31,9 +30,8 @@ from nanobatch.reporters.log_file import log_event, start_logging
 from nanobatch.reporters.metrics import MetricsFile
 from nanobatch.reporters.notification import checked_address, notify
 from nanobatch.reporters.plain import PlainLines
-from nanobatch.reporters.plan import render_plan_text
 from nanobatch.reporters.stdout import DataStream
-from nanobatch.reporters.wording import money, safe
+from nanobatch.reporters.wording import safe
 from nanobatch.run_note import read_summary
 from nanobatch.schema import duration_seconds
 from nanobatch.settings import Settings
@@ -74,8 +72,8 @@ def perform(
         ready = check(request, flags, config_path, sandbox=sandbox)
         with contextlib.closing(ready.prepared.references):
             if dry_run:
-                return _show_plan(ready.prepared, screen)
-            if not _confirmed(ready.prepared, screen):
+                return show_plan(ready.prepared, screen.output)
+            if not agreed(ready.prepared, yes=screen.yes):
                 return 2
             with served(ready) as reachable:
                 return _run_and_spill(reachable.prepared, screen, reachable.settings)
@@ -174,35 +172,6 @@ def seconds_of(deadline: str | None) -> float | None:
         return None if deadline is None else duration_seconds(deadline)
     except ValueError as error:
         raise typer.BadParameter(f"--deadline {error}") from None
-
-
-def _show_plan(prepared: Prepared, screen: Screen) -> int:
-    plan = dry_run(prepared)
-    as_json = screen.output in ("json", "jsonl")
-    indent = 2 if screen.output == "json" else None
-    try:
-        typer.echo(json.dumps(plan, indent=indent, ensure_ascii=False) if as_json else render_plan_text(plan))
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise as_store_error(error, Path("standard output")) from error
-    return 0
-
-
-def _confirmed(prepared: Prepared, screen: Screen) -> bool:
-    """Ask a person before an expensive run. Without a terminal nothing is ever asked."""
-    threshold = prepared.settings.run.confirm_above_usd
-    on_terminal = sys.stdin.isatty() and sys.stderr.isatty()
-    if screen.yes or threshold is None or prepared.settings.sandbox or not on_terminal:
-        return True
-    plan = dry_run(prepared)
-    if plan["cost_usd"]["high"] <= threshold:
-        return True
-    typer.echo(render_plan_text(plan), err=True)
-    try:
-        return typer.confirm(f"Spend up to {money(plan['cost_usd']['high'])}?", err=True)
-    except typer.Abort:  # Ctrl-C or Ctrl-D
-        return False
 
 
 def _run(prepared: Prepared, screen: Screen) -> int:

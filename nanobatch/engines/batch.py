@@ -10,7 +10,7 @@ import asyncio
 import enum
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain
 
 from nanobatch.batches.chunks import Chunk
@@ -25,6 +25,7 @@ from nanobatch.stopping import Stopped, StopReason
 SYNC_EVERY_SECONDS = 1.0
 GROWTH = 1.5  # of the time between two looks at a batch
 MOST_TIMES = 30.0  # the first wait, at the end
+MOST_UNASKED_SECONDS = 15.0  # between two questions how long there is patience
 FILE_SECONDS = 40 * 3600.0  # vendors keep an uploaded file for 48 hours
 FORGOTTEN_SECONDS = 72 * 3600.0  # a batch that is not known so long after its order is over, whatever became of it
 MOST_SILENCES = 10  # questions in a row without an answer, after which the next run is the better place to wait
@@ -61,7 +62,10 @@ class BatchEngine:
     sync: Callable[[], None]  # flushes journals to the disk; called in a thread about every second
     tick: Callable[[], None]  # lets observers act on time, about every second
     deadline_seconds: float | None = None  # from the start; what is open then is cancelled
+    patience: Callable[[], float] | None = None  # when others take over what is open (monotonic); asked again and again
+    has_given_up: bool = False  # others have taken over
     waiting: bool = False  # chunks had no room
+    is_poor: bool = False  # and that was for want of money that is set aside for other orders
     limit: LimitReached | None = None  # the budget is used up: what is ordered is still collected
     orders: Orders = field(init=False)
     collection: Collection = field(init=False)
@@ -72,6 +76,11 @@ class BatchEngine:
     def __post_init__(self) -> None:
         self.orders = Orders(self.office)
         self.collection = Collection(self.office)
+
+    @property
+    def landed(self) -> set[str]:
+        """Jobs of which something came in this run, good or bad."""
+        return self.office.landed
 
     async def run(self) -> None:
         """Do what the mode says, or until the run is stopped.
@@ -100,6 +109,7 @@ class BatchEngine:
         stop = self.office.stop
         try:
             await self.orders.recover()
+            self._tell_unasked()
             await self._go()
         except Stopped:
             pass
@@ -115,6 +125,12 @@ class BatchEngine:
             for _, ready in self._ready:
                 self.office.take_back(ready.batch, "never ordered")
 
+    def _tell_unasked(self) -> None:
+        office = self.office
+        unasked = {batch.provider for batch in office.journal.open if batch.name and batch.provider not in office.lanes}
+        for provider in sorted(unasked):
+            office.warn(f"batches at {provider} are open, which this run does not use; `batch collect` fetches them")
+
     async def _go(self) -> None:
         chunks = self.office.cut(self.office.chosen())
         match self.mode:
@@ -127,7 +143,7 @@ class BatchEngine:
                 await self._look()
             case Mode.COLLECT:
                 await self._look()
-        if self.limit is not None:
+        if self.limit is not None and not self.has_given_up:
             raise self.limit
 
     async def _see_through(self, chunks: Iterator[Chunk]) -> None:
@@ -137,19 +153,34 @@ class BatchEngine:
         while True:
             if self.limit is None:
                 await self._order_what_has_room(chunks)
+            is_hopeless = self.is_poor and not self._waited_for()  # nothing that is open here will make room
             await self._look()
-            if office.clock.monotonic() >= ends and office.journal.open:
+            if office.clock.monotonic() >= ends and self._waited_for():
                 ends = math.inf
                 self.limit = LimitReached("the deadline has passed")
                 office.warn("the deadline has passed: what is open is cancelled")
                 await self._cancel_all()
+            if self.patience is not None and not self.has_given_up and office.clock.monotonic() >= self.patience():
+                await self._give_up()
             if office.again and self.limit is None and not self.waiting:
                 again, office.again = office.again, []
                 chunks = chain(chunks, office.cut(office.weighed(again)))
-            elif office.journal.open or (self.waiting and self.limit is None):
+            elif self._waited_for() or (self.waiting and self.limit is None and not is_hopeless):
                 await self._rest(ends)
             else:
                 return
+
+    def _waited_for(self) -> list[Batch]:
+        """Return the open batches that this run can ask about; others are at providers that it does not use."""
+        return [batch for batch in self.office.journal.open if batch.provider in self.office.lanes]
+
+    async def _give_up(self) -> None:
+        """Leave what is open, and what was never ordered, to others; what is drawn already is still collected."""
+        self.has_given_up = True
+        self.limit = self.limit or LimitReached("batches are not back in time")
+        if self.office.journal.open:
+            self.office.warn("batches are not back in time: they are cancelled, and their rows are sent one by one")
+        await self._cancel_all()
 
     async def _cancel_all(self) -> None:
         """Ask the vendors to end every open batch. What is drawn already is collected when they have."""
@@ -166,7 +197,7 @@ class BatchEngine:
 
     async def _order_what_has_room(self, chunks: Iterator[Chunk]) -> None:
         """Order until a limit says stop."""
-        self.waiting = False
+        self.waiting = self.is_poor = False
         while self._ready:
             lane, ready = self._ready[0]
             if self.office.clock.wall() - ready.batch.planned_at > FILE_SECONDS:
@@ -192,7 +223,7 @@ class BatchEngine:
                 return
             self._next = Chunk(chunk.lot, left, chunk.weight) if left else None
             if found is None and left:
-                self.waiting = True  # for money
+                self.waiting = self.is_poor = True
                 return
             if found is not None and await self._order(lane, found) is Outcome.LATER:
                 self._ready.append((lane, found))
@@ -258,9 +289,6 @@ class BatchEngine:
         office = self.office
         jobs = office.plan.pick(job for job, _ in office.ordered(batch))
         office.take_back(batch, "no room")
-        for job_id in jobs:
-            tally = office.tallies[job_id]
-            office.tallies[job_id] = replace(tally, attempts=tally.attempts - 1)  # that was none
         office.again += jobs.values()
         self.waiting = True
         self.orders.pause(lane, RateLimited(why or "the queue is full"))
@@ -278,6 +306,8 @@ class BatchEngine:
         if self.waiting:
             dues += [lane.not_before for lane in office.lanes.values() if lane.not_before > now]
         until = min(dues, default=now + SYNC_EVERY_SECONDS)
+        if self.patience is not None and not self.has_given_up:
+            ends = min(ends, max(self.patience(), now + SYNC_EVERY_SECONDS), now + MOST_UNASKED_SECONDS)
         await office.clock.sleep(max(0.0, min(until, ends) - now))
 
     async def _watch_stop(self, work: asyncio.Task[None]) -> None:

@@ -110,6 +110,9 @@ class Office:
     held: dict[str, Reservation] = field(default_factory=dict)  # by job: money for what is ordered
     again: list[Job] = field(default_factory=list)  # jobs that go into another batch of this run
     landed: set[str] = field(default_factory=set)  # jobs of which something came in this run, good or bad
+    chosen_lane: Callable[[Job], str | None] | None = None  # whose batches take a job, where not all go through batches
+    returned: list[Job] = field(default_factory=list)  # rows of the last results that came to nothing
+    give_back: Callable[[list[Job]], None] | None = None  # takes rows that came to nothing, instead of another batch
 
     @property
     def root(self) -> Path:
@@ -144,13 +147,15 @@ class Office:
                 yield job, task
 
     def take_back(self, batch: Batch, why: str) -> None:
-        """Close a batch that does not exist: its jobs cost nothing and may go into another one."""
+        """Close a batch that does not exist: its jobs cost nothing, were not tried, and may go into another one."""
         now = self.clock.wall()
         for job, task in list(self.ordered(batch)):
             self.folder.ledger.conclude(
-                Line("outcome", now, task.attempt, job, task.provider, code="not_sent", billed=False)
+                Line("outcome", now, task.attempt, job, task.provider, code=NotSent.code, billed=False)
             )
             del self.pipeline.tasks[job]
+            tally = self.tallies.setdefault(job, Tally())
+            tally.attempts = max(0, tally.attempts - 1)  # that was none
             if (reservation := self.held.pop(job, None)) is not None:
                 self.budget.release(reservation)
         self.journal.close_batch(batch, why, at=now)
@@ -172,6 +177,11 @@ class Office:
         finally:
             for job_id in orders.keys() & self.pipeline.tasks.keys():
                 self.pipeline.tasks[job_id] = orders[job_id]
+                if (reservation := self.pipeline.hand_back(job_id)) is not None:
+                    self.held[job_id] = reservation
+        if self.give_back is not None and self.returned:
+            returned, self.returned = self.returned, []
+            self.give_back(returned)
 
     async def _land(self, job: Job) -> None:
         try:
@@ -185,7 +195,11 @@ class Office:
         self.tallies[job.id] = Tally(record.attempts, record.cost_usd, record.maybe_cost_usd)
         if record.status is not Status.UNFINISHED:
             self.folder.done.add(fingerprint(job.id))
-        elif record.error is not None and record.error.code == RowFailed.code and record.attempts <= self.retries:
+        elif record.error is None or record.error.code != RowFailed.code:
+            pass
+        elif self.give_back is not None:
+            self.returned.append(job)
+        elif record.attempts <= self.retries:
             self.again.append(job)
 
     def note_ordered(self, job: Job) -> None:
@@ -208,8 +222,11 @@ class Office:
         return self.weighed(
             job
             for job in self.folder.left(self.plan.jobs())
-            if job.id not in self.pipeline.tasks and job.id not in self.landed
+            if job.id not in self.pipeline.tasks and job.id not in self.landed and self._is_ours(job)
         )
+
+    def _is_ours(self, job: Job) -> bool:
+        return self.chosen_lane is None or self.chosen_lane(job) is not None
 
     def weighed(self, jobs: Iterable[Job]) -> Iterator[tuple[Lot, Job, Weight]]:
         """Say for each job which lane takes it, and what it weighs there."""
@@ -225,5 +242,7 @@ class Office:
 
     def lane_for(self, job: Job) -> BatchLane:
         """Return the first lane that can honour a job; the preflight has seen to it that there is one."""
+        if self.chosen_lane is not None and (name := self.chosen_lane(job)) is not None:
+            return self.lanes[name]
         [chosen, *_] = self.pipeline.router.choose(job)
         return self.lanes[chosen.name]

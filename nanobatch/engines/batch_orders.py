@@ -7,9 +7,11 @@ before it, and when its reply is lost, the account is searched for that title un
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
 import os
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from nanobatch.attempts import OpenTask, Tally
 from nanobatch.batches.chunks import Chunk
 from nanobatch.batches.journal import Batch
 from nanobatch.batches.rows import Arrival
-from nanobatch.batches.wire import BatchState
+from nanobatch.batches.wire import BatchState, Phase
 from nanobatch.engines.batch_office import BatchLane, Office
 from nanobatch.errors import (
     AccountStopped,
@@ -46,6 +48,7 @@ LOOKS = 3  # for a batch whose reply was lost, before it counts as not there
 ORDERS = 3  # of one batch, each after a search in vain
 FIRST_PAUSE_SECONDS = 60.0  # after a 429; doubles up to an hour
 LONGEST_PAUSE_SECONDS = 3600.0
+_IN_VAIN = (Phase.CANCELLED, Phase.EXPIRED, Phase.FAILED)
 _NOBODY_KNOWS = (Ambiguous, ServerFault, Overloaded, DecodeError)
 _encode = msgspec.json.Encoder().encode
 
@@ -119,10 +122,25 @@ class Orders:
             ExchangeError: The vendor did not take the file.
             StoreError: Something could not be written.
         """
-        office = self.office
         chunk, left = self._afford(lane, chunk)
         if not chunk.jobs:
             return None, left
+        with self._money_back(chunk):
+            return await self._made_ready(lane, chunk), left
+
+    @contextlib.contextmanager
+    def _money_back(self, chunk: Chunk) -> Iterator[None]:
+        """Set nothing aside any more for a chunk that cannot be made ready: it will not be ordered."""
+        try:
+            yield
+        except BaseException:
+            for job in chunk.jobs:
+                if (reservation := self.office.held.pop(job.id, None)) is not None:
+                    self.office.budget.release(reservation)
+            raise
+
+    async def _made_ready(self, lane: BatchLane, chunk: Chunk) -> Ready | None:
+        office = self.office
         title = f"nanobatch-{secrets.token_hex(8)}"
         ids = tuple(job.id for job in chunk.jobs)
         lot = chunk.lot
@@ -147,11 +165,11 @@ class Orders:
             chunk = replace(chunk, jobs=tuple(job for job in chunk.jobs if job.id not in bad))
         if not chunk.jobs:
             office.take_back(batch, "no row could be written")
-            return None, left
+            return None
         await self._upload(lane, batch)
         self._intend(lane, batch, chunk)
         await asyncio.to_thread(office.folder.ledger.sync)
-        return Ready(batch, chunk), left
+        return Ready(batch, chunk)
 
     async def order(self, lane: BatchLane, ready: Ready) -> Outcome:
         """Order what is uploaded.
@@ -264,21 +282,37 @@ class Orders:
             office.journal.creating(batch, at=office.clock.wall())
             try:
                 talk = lane.wire.create(batch.title, batch.file, model=batch.model, group=batch.group)
-                return await office.hold(lane, talk)
+                state = await office.hold(lane, talk)
             except _NOBODY_KNOWS as error:
                 office.warn(f"{lane.name}: the reply to an order was lost ({error.message}); looking for the batch")
-                state = await self._search(lane, batch)
-                if state is not None:
-                    return state
+                found = await self._search(lane, batch)
+                if found is not None:
+                    return found
                 if number == ORDERS - 1:
                     raise
+            else:
+                if number:  # the one before may have been made, and come into the list by now
+                    await self._cancel_doubles(lane, batch, state)
+                return state
         raise AssertionError("unreachable")
+
+    async def _cancel_doubles(self, lane: BatchLane, batch: Batch, kept: BatchState) -> None:
+        """Cancel what has the title of a batch and is another one; what cannot be found out now is only told."""
+        office = self.office
+        try:
+            for double in await office.hold(lane, lane.wire.find({batch.title})):
+                if double.name != kept.name:
+                    office.warn(f"{lane.name} has made {kept.name} twice; {double.name} is cancelled")
+                    await office.hold(lane, lane.wire.cancel(double.name))
+        except ExchangeError as error:
+            office.warn(f"{lane.name} may have made {kept.name} twice, which cannot be found out: {error.message}")
 
     async def _search(self, lane: BatchLane, batch: Batch) -> BatchState | None:
         """Look for a batch by its title, several times: a list may lag behind. Cancel what is there twice."""
         office = self.office
         for number in range(LOOKS):
             found = await office.hold(lane, lane.wire.find({batch.title}))
+            found.sort(key=lambda state: state.phase in _IN_VAIN)  # a double that was cancelled already comes last
             for double in found[1:]:
                 office.warn(f"{lane.name} has made {double.name} twice; the second is cancelled")
                 await office.hold(lane, lane.wire.cancel(double.name))

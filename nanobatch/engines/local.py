@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Any, Protocol
 
@@ -19,6 +20,7 @@ from nanobatch.stopping import Stop, Stopped, StopReason
 FEED_AT_ONCE = 256  # rows read before the loop gets a turn
 SIFT_AT_ONCE = 2048  # jobs that are looked up together
 SYNC_EVERY_SECONDS = 1.0
+Take = Callable[[], Awaitable[Job | None]]  # gives the next job; None when there are no more
 MOST_ASIDE = 10_000  # jobs, of about 2 kB each
 
 
@@ -62,12 +64,22 @@ class LocalEngine:
             ExceptionGroup: A bug; everything finished before it is recorded.
         """
         queue: asyncio.Queue[Job | None] = asyncio.Queue(maxsize=max(1, self.workers))
+        await self._go([partial(self._next, queue)] * self.workers, self._feed(jobs, queue))
+
+    async def pull(self, takes: Iterable[Take]) -> None:
+        """Let one worker for each of some sources take jobs from it until it has none.
+
+        Raises:
+            ExceptionGroup: A bug; everything finished before it is recorded.
+        """
+        await self._go(takes)
+
+    async def _go(self, takes: Iterable[Take], *others: Coroutine[Any, Any, None]) -> None:
         async with asyncio.TaskGroup() as group:
             keeper = group.create_task(self._keep_house())
             warden = group.create_task(self._watch())
-            feeder = group.create_task(self._feed(jobs, queue))
-            self._tasks = {group.create_task(self._work(queue)) for _ in range(self.workers)}
-            self._tasks.add(feeder)
+            self._tasks = {group.create_task(self._work(take)) for take in takes}
+            self._tasks |= {group.create_task(other) for other in others}
             await asyncio.wait(self._tasks)
             warden.cancel()
             keeper.cancel()
@@ -97,8 +109,8 @@ class LocalEngine:
             if self.stop.reason is not None:
                 return
 
-    async def _work(self, queue: asyncio.Queue[Job | None]) -> None:
-        while (job := await self._next(queue)) is not None:
+    async def _work(self, take: Take) -> None:
+        while (job := await take()) is not None:
             if self.stop.reason is not None:
                 return
             try:

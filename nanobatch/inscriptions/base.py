@@ -62,9 +62,12 @@ class Original:
         """Return `count` bytes from a place.
 
         Raises:
-            Unfit: The file ends before.
+            Unfit: The file ends before, or the disk fails.
         """
-        found = os.pread(self._fd, count, at)
+        try:
+            found = os.pread(self._fd, count, at)
+        except OSError as error:
+            raise Unfit(f"it cannot be read: {error.strerror}") from error
         if len(found) < count:
             raise Unfit("the file ends in the middle")
         return found

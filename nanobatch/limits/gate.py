@@ -220,7 +220,7 @@ class Gate:
         verdict = Verdict(error, ticket.started_at, self._in_flight, is_paid)
         self._publish(self._health.judge(self._moment(), verdict))
         if self._share is not None and error is not None:
-            self._warn_others(self._share, error)
+            self._warn_others(self._share, error, ticket.started_at)
 
     def settle_tokens(self, ticket: Ticket, actual: int) -> None:
         """Correct the tokens of a request to what the provider reported."""
@@ -316,11 +316,12 @@ class Gate:
             if self._share is not None:
                 self._share.give_back(ticket.lease)
 
-    def _warn_others(self, share: Share, error: ExchangeError) -> None:
+    def _warn_others(self, share: Share, error: ExchangeError, started_at: float) -> None:
         if error.effect is LaneEffect.DRAIN:
             share.tell_blocked(self._quota.drained_for(self._clock.monotonic()))
         elif error.effect is LaneEffect.PARK:
-            share.tell_day_spent()
+            moment = self._moment()
+            share.tell_day_spent(moment.wall - (moment.now - started_at))
 
     def _grant(self, ticket: Ticket, moment: Moment) -> None:
         self._line.leave(ticket)

@@ -118,7 +118,7 @@ class Share:
         self._alone_until = -inf
         self._is_alone = False
         self._blocked_for = 0.0
-        self._day_is_spent = False
+        self._spent_days: frozenset[str] = frozenset()  # to be told
         self._is_leaving = False
         self._said_at = -inf
         self._taken, self._taken_since = 0, clock.monotonic()
@@ -191,9 +191,13 @@ class Share:
         self._blocked_for = max(self._blocked_for, seconds)
         self._wake.set()
 
-    def tell_day_spent(self) -> None:
-        """Let everybody know that the provider calls the day spent."""
-        self._day_is_spent = True
+    def tell_day_spent(self, asked_at: float) -> None:
+        """Let everybody know that the provider calls the day spent. Around midnight it means the one that ends.
+
+        Args:
+            asked_at: Wall-clock seconds: an answer after midnight may be about yesterday.
+        """
+        self._spent_days |= frozenset(sorted(self._days(asked_at))[:1])
         self._wake.set()
 
     # The loop beside the gate
@@ -250,7 +254,7 @@ class Share:
             return self._alone_until
         due = [self._said_at + _BEAT_SECONDS]
         due += [needs.ask_at for needs in (self._quota, self._places) if needs.missing]
-        if self._blocked_for or self._day_is_spent:
+        if self._blocked_for or self._spent_days:
             due.append(-inf)
         if self._blocks or self._returned:
             due.append(self._said_at + 2 * LEASE_SECONDS)
@@ -284,7 +288,7 @@ class Share:
             wants_slots=max(0, useful - keep),
             returned=tuple(self._returned),
             blocked_for=self._blocked_for,
-            day_is_spent=self._day_is_spent,
+            spent_days=self._spent_days,
         )
         self._quota.missing = self._places.missing = False
         self._telling = len(self._returned)
@@ -296,7 +300,7 @@ class Share:
         self._telling = 0
         if self._blocked_for == ask.blocked_for:  # else somebody told more meanwhile
             self._blocked_for = 0.0
-        self._day_is_spent = self._day_is_spent and not ask.day_is_spent
+        self._spent_days -= ask.spent_days
         is_first = self._said_at == -inf  # it was before anybody stood in line
         self._is_alone, self._said_at = False, now
         self._slots, self._fair_slots = answer.slots, answer.fair_slots
@@ -346,10 +350,11 @@ class Share:
             self._rate = (self._rate + self._taken / elapsed) / 2
             self._taken, self._taken_since = 0, now
 
-    def _days(self) -> frozenset[str]:
+    def _days(self, wall: float | None = None) -> frozenset[str]:
         if self._per_day is None:
             return frozenset()
-        return frozenset(day.isoformat() for day in self._day.days(self._clock.wall()))
+        days = self._day.days(self._clock.wall() if wall is None else wall)
+        return frozenset(day.isoformat() for day in days)
 
     def _takes(self, cost: Cost) -> bool:
         return any(getattr(cost, kind) for kind in self._kinds)

@@ -21,6 +21,7 @@ def render_plan_text(plan: Mapping[str, Any]) -> str:
         prices = ", ".join(f"{size} {money(price)}" for size, price in provider["price_usd"].items())
         limits = _limits(provider["limits"])
         name, model = safe(provider["name"], 30), safe(provider["wire_model"], 60)
+        name += f" ({provider['lane']})" if provider.get("lane", "sync") != "sync" else ""
         lines.append(f"  {name}: {images(provider['images'])} of {model} at {prices}; {limits}")
     cost = plan["cost_usd"]
     spread = "" if cost["low"] == cost["high"] else f" ({money(cost['low'])} to {money(cost['high'])})"
@@ -29,6 +30,9 @@ def render_plan_text(plan: Mapping[str, Any]) -> str:
         lines.append(f"expected time up to {duration(plan['duration_seconds'])}, in batches; most are back sooner")
     else:
         lines.append(f"expected time {duration(plan['duration_seconds'])}, bounded by {plan['bound_by']}")
+    if (deadline := plan.get("plan", {}).get("deadline_seconds")) is not None:
+        how = "in time" if plan["plan"]["in_time"] else "too late"
+        lines.append(f"{how} for the deadline in {duration(deadline)}")
     lines += [f"warning: {safe(warning, 300)}" for warning in plan["warnings"]]
     return "\n".join(lines)
 

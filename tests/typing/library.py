@@ -26,6 +26,7 @@ def sync() -> Result:
     run(Path("prompts.csv"), out=Path("images"), config="other.yaml")
     run(["a fox", {"prompt": "a hen", "size": "2K"}], provider="google", embed=["prompt"], on_event=listen)
     run(rows(), provider=["google", "kie"], embed="prompt,params", budget=5, size="4K", on_quota="wait")
+    run(rows(), strategy="cheapest", deadline="26h")
     options: Options = {"out": "images", "sandbox": True}
     result = nanobatch.run({"a fox", "a hen"}, **options)
     assert_type(result, Result)

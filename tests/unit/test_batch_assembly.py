@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from nanobatch.assembly import run
-from nanobatch.batch_assembly import check_none_is_open, open_batches, prepare_collection
+from nanobatch.batch_assembly import PLAN, check_none_is_open, open_batches, prepare_collection
 from nanobatch.clock import SystemClock
 from nanobatch.engines.batch import Mode
 from nanobatch.errors import ConfigError
@@ -61,6 +61,37 @@ def test_what_is_ordered_counts_against_the_budget(desk: BatchBench) -> None:
     assert len(desk.vendor.jobs) == 1
     assert summary["exit_code"] == 5  # the money may come free when the first batch turns out cheaper
     assert summary["maybe_cost_usd"] == pytest.approx(5 * 0.08375)
+
+
+@pytest.mark.parametrize("is_elsewhere", [False, True])
+def test_looking_again_and_again_takes_nothing_from_the_day(desk: BatchBench, *, is_elsewhere: bool) -> None:
+    """What is ordered is set aside once, however often somebody looks, and settled once; on another machine, too."""
+    desk.usage_keys = {} if is_elsewhere else {"budget_usd_per_day": 5.0}
+    desk.vendor.looks = 3
+    desk.order("submit")
+    desk.usage_keys = {"budget_usd_per_day": 5.0}
+    ordered = 0.0 if is_elsewhere else 12 * 0.08375
+    for _ in range(3):
+        assert desk.collect()["exit_code"] == 5
+        assert desk.day().reserved == pytest.approx(ordered * 1e6)
+    assert desk.collect()["exit_code"] == 0
+    assert desk.day().all == desk.day().spent == pytest.approx(12 * (1120 * 120 + 10 * 2) / 2, abs=12)
+
+
+def test_a_plan_that_is_lost_is_made_again_of_its_prompts(desk: BatchBench) -> None:
+    """As after a power failure: what is ordered is collected. Other prompts would give up paid images, and do not."""
+    desk.order("submit")
+    (desk.out / PLAN).unlink()
+    desk.prompts(3)
+    with pytest.raises(ConfigError, match="there is no plan of batches here"):
+        desk.order("submit")
+    assert len(open_batches(desk.out)) == 3
+    desk.prompts(12)
+    assert desk.order("submit")["exit_code"] == 0
+    assert len(desk.vendor.jobs) == 3
+    desk.collect()
+    assert desk.collect()["exit_code"] == 0
+    desk.assert_everything_belongs()
 
 
 def test_only_a_part_is_ordered(desk: BatchBench) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import re
 import signal
+import sqlite3
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +18,7 @@ import pytest
 
 import nanobatch
 from nanobatch.clock import SystemClock
-from nanobatch.errors import ConfigError, InputError, NoProvider, StoreError
+from nanobatch.errors import ConfigError, InputError, LimitReached, NoProvider, StoreError
 from nanobatch.events import AttemptStarted, Event, JobFinished, RunFinished, RunStarted
 from nanobatch.folder import locked
 from nanobatch.library import Options
@@ -64,6 +66,14 @@ def test_the_same_call_again_sends_what_is_missing(vendor: SandboxProcess) -> No
     result = nanobatch.run(iter(rows), out="images")
     assert (result.exit_code, result.summary["resumed"], len(list(result.images()))) == (0, 2, 3)
     assert vendor.books()["images"] == 3
+
+
+def test_rows_are_read_in_the_thread_of_the_caller(vendor: SandboxProcess) -> None:
+    """A cursor of SQLite, and many another, may be used by its own thread alone."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as database:
+        rows = database.execute("SELECT 'a fox' UNION SELECT 'a hen'")
+        assert nanobatch.run((words for (words,) in rows), out="out").exit_code == 0
+    assert vendor.books()["images"] == 2
 
 
 def test_rows_and_files_are_the_same_jobs(vendor: SandboxProcess) -> None:
@@ -124,6 +134,7 @@ def test_bad_rows_are_named_and_nothing_is_sent(vendor: SandboxProcess, rows: li
         (["a fox", 7], "prompts:2: not a row: a prompt is a string or a mapping, not int"),
         ([{"prompt": "a fox", "when": object()}], "prompts:1: not a row: object cannot be written as JSON"),
         (["half \ud800"], "prompts:1: not a row"),
+        ({"prompt": "a fox"}, r"one mapping; write a list of it"),
         ("nowhere.csv", "cannot read nowhere.csv: there is no such file"),
     ],
 )
@@ -142,6 +153,7 @@ def test_what_is_no_row_is_said(rows: Any, words: str) -> None:
         ({"embed": ["prmpt"]}, "--embed: .*must be prompt or params"),
         ({"out": "nanobatch.yaml"}, "nanobatch.yaml is a file"),
         ({"name": "{sku}"}, "--name: no column 'sku'"),
+        ({"deadline": "soon"}, "--deadline must be a duration"),
     ],
 )
 def test_wrong_options_are_sentences(vendor: SandboxProcess, options: Any, words: str) -> None:
@@ -150,6 +162,17 @@ def test_wrong_options_are_sentences(vendor: SandboxProcess, options: Any, words
         nanobatch.run(["a fox"], **options)
     problems = getattr(caught.value, "problems", ())
     assert re.search(words, "\n".join([str(caught.value), *problems]))
+
+
+def test_a_deadline_is_kept_or_nothing_is_sent(vendor: SandboxProcess) -> None:
+    """As the command, without a --yes: time and price of what can be done are in the exception."""
+    with pytest.raises(LimitReached, match="no mix of lanes is done within 1s; the fastest takes"):
+        nanobatch.run(["a fox"], out="late", strategy="cheapest", deadline=1)
+    assert not Path("late").exists()
+    plan = nanobatch.estimate(["a fox"], strategy="cheapest", deadline="26h")["plan"]
+    assert (plan["in_time"], plan["allocations"][0]["lane"]) == (True, "sync")
+    result = nanobatch.run(["a fox"], out="images", strategy="cheapest", deadline="1h")
+    assert (result.exit_code, vendor.books()["images"]) == (0, 1)
 
 
 def test_an_option_that_does_not_exist_is_a_type_error() -> None:

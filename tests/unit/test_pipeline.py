@@ -202,6 +202,24 @@ async def test_waiting_for_the_quota_sleeps_until_the_reset(on: Fixture) -> None
     assert on.clock.now - before > 60
 
 
+class Laptop(ManualClock):
+    """Is closed for a day whenever somebody begins a long sleep; the sleep itself goes on when it is opened."""
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds > 100:
+            self.wall_offset += 86_400
+        await super().sleep(seconds)
+
+
+async def test_who_sleeps_until_the_reset_wakes_with_the_machine(tmp_path: Path) -> None:
+    """A closed laptop stops the clock of sleepers, not the provider's day: the run goes on minutes after it is opened."""
+    on = Fixture(tmp_path / "out", Laptop())
+    bench = on.bench(failure(429, "quota", details=DAY), success(), wait_for_quota=True)
+    before = on.clock.now
+    assert (await on.run(bench)).status is Status.OK
+    assert on.clock.now - before <= 600
+
+
 async def test_a_dead_account_ends_the_run_with_its_reason(on: Fixture) -> None:
     """A wrong key is tried once, not once per prompt."""
     bench = on.bench(failure(403, "Your API key was reported as leaked."))
@@ -440,6 +458,28 @@ async def test_a_task_is_counted_when_the_run_stops_between_two_attempts(on: Fix
     assert bench.totals.providers["first"].maybe_cost_usd == 0.134
     assert bench.budget.possible_usd == 0.134
     assert (await on.run(task_bench(on, DONE, fetched()))).status is Status.OK
+
+
+async def test_a_task_of_somebody_else_is_not_written_off(on: Fixture) -> None:
+    """Who orders in batches counts all that is open by himself; counted here as well it would be counted twice."""
+    bench = task_bench(on, ORDERED, DOWN)
+    bench.pipeline.writes_off = False
+    original = bench.pipeline.observe
+
+    def stop_at_the_failure(event: Any) -> None:
+        original(event)
+        if isinstance(event, AttemptFailed):
+            bench.stop.ask(_reason())
+
+    bench.pipeline.observe = stop_at_the_failure
+    with pytest.raises(Stopped):
+        await on.run(bench)
+    assert bench.totals.providers["first"].maybe_cost_usd == 0.0
+    assert bench.budget.possible_usd == 0.0
+    kept = bench.pipeline.hand_back(bench.jobs[0].id)
+    assert kept is not None
+    assert kept.amount == 134_000
+    assert bench.pipeline.hand_back(bench.jobs[0].id) is None
 
 
 async def test_a_task_that_failed_at_the_vendor_is_ordered_again(on: Fixture) -> None:

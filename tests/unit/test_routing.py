@@ -229,3 +229,13 @@ async def test_a_lane_is_crowded_when_a_whole_round_waits(tmp_path: Path, clock:
         for wait in waits:
             wait.cancel()
         await clock.settle()
+
+
+def test_a_plan_comes_first(tmp_path: Path, clock: ManualClock) -> None:
+    """Whoever is to take a job by a plan is asked before the cheapest; when that one is closed, the others are."""
+    one = bench(tmp_path, clock, "a", "b")
+    router = replace(one.pipeline.router, strategy="cheapest", planned=lambda _: one.lanes[1])
+    assert router.choose(make_job())[0].name == "b"
+    one.lanes[1].gate.close("no credit")
+    assert router.choose(make_job())[0].name == "a"
+    assert replace(router, planned=lambda _: None).choose(make_job())[0].name == "a"

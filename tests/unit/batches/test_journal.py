@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nanobatch.batches.journal import Batch, BatchJournal, count_images, read_batches
+from nanobatch.batches.journal import Batch, BatchJournal, count_images, ordered_jobs, read_batches
 from nanobatch.batches.wire import BatchState, Phase
 from nanobatch.errors import ConfigError
 
@@ -111,3 +111,14 @@ def test_a_phase_of_tomorrow_counts_as_running(tmp_path: Path) -> None:
     )
     [one] = read_batches(tmp_path / "b")[0].values()
     assert one.standing == "running"
+
+
+def test_what_is_ordered_is_known_until_it_is_collected(tmp_path: Path) -> None:
+    """Plans leave it out; where nothing was ever ordered there is no file."""
+    path = tmp_path / "batches.jsonl"
+    assert ordered_jobs(path) == set()
+    life(path)
+    assert ordered_jobs(path) == set()
+    whole = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(whole[:4]))
+    assert ordered_jobs(path) == {"j1", "j2"}

@@ -49,6 +49,9 @@ def test_the_plan_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     words = " ".join(shown(capsys, {**ROW, "yearly_usd": 16.08, "monthly_usd": 1.34}).split())
     assert "The plan (priority): 10 at google; 1.50 expected, 1.34 to 1.68; 90 s; 3 are there already" in words
     assert "a year" in words
+    mixed = [*PLAN["allocations"], {"provider": "google", "lane": "flex", "images": 2, "cost_usd": 0.2}]
+    words = " ".join(shown(capsys, ROW, plan={**PLAN, "allocations": mixed}).split())
+    assert "10 at google, 2 at google (flex);" in words
     cached = " ".join(shown(capsys, ROW, plan={**PLAN, "cached": 5}).split())
     assert "3 are there already; 5 are in the cache" in cached
     assert "unasked" in shown(capsys, ROW, plan={**PLAN, "cached": None, "cached_unknown": "unasked"})

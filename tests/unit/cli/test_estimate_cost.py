@@ -33,7 +33,7 @@ def test_a_number_of_images_needs_no_file_and_no_key(shell: Shell) -> None:
     ]  # fmt: skip
     assert [row["provider"] for row in answer["providers"]][:4] == ["google", "laozhang", "kie", "apiyi"]
     plan = answer["plan"]
-    assert plan["allocations"] == [{"provider": "google", "lane": "sync", "images": 10_000, "cost_usd": 1507.5}]
+    assert plan["allocations"] == [{"provider": "google", "lane": "sync", "images": 10_000, "cost_usd": 1392.04}]
     assert (plan["cost_usd"]["low"], plan["already_done"], plan["cached"]) == (1340, 0, 0)
 
 
@@ -150,3 +150,45 @@ def test_a_wrong_profile_is_a_sentence(shell: Shell, arguments: tuple[str, ...],
     done = shell.run("estimate-cost", *arguments)
     assert done.returncode == 2
     assert words in done.stderr
+
+
+def test_the_cheapest_mix_for_a_deadline(shell: Shell) -> None:
+    """A day and two hours: batches as far as the account may enqueue, flex as far as its slots go, the rest at once."""
+    shell.env |= {"GEMINI_API_KEY": "k"}
+    plan = found(shell, "--count", "10000", "--strategy", "cheapest", "--deadline", "26h")["plan"]
+    assert [(row["provider"], row["lane"]) for row in plan["allocations"]] == [
+        ("google", "sync"), ("google", "flex"), ("google", "batch"),
+    ]  # fmt: skip
+    assert sum(row["images"] for row in plan["allocations"]) == 10_000
+    assert sum(row["cost_usd"] for row in plan["allocations"]) == pytest.approx(plan["cost_usd"]["expected"])
+    assert plan["cost_usd"]["expected"] < 1400  # 1507.50 without a mix
+    assert (plan["in_time"], plan["deadline_seconds"]) == (True, 93_600)
+    assert plan["duration_seconds"] <= 93_600
+    small = found(shell, "--count", "1000", "--strategy", "cheapest", "--deadline", "26h")["plan"]
+    assert small["allocations"] == [{"provider": "google", "lane": "batch", "images": 1000, "cost_usd": 75.375}]
+    assert (small["duration_seconds"], small["bound_by"]) == (86_400, "batches")
+
+
+def test_a_deadline_that_cannot_be_kept_is_4(shell: Shell) -> None:
+    """The plan is then the fastest there is; the sentence names its time and its price."""
+    shell.env |= {"GEMINI_API_KEY": "k"}
+    late = shell.run("estimate-cost", "--count", "10000", "--strategy", "cheapest", "--deadline", "1h", "-O", "json")
+    assert late.returncode == 4
+    assert "no mix of lanes is done within 60m; the fastest takes 6.2h and costs about $1,507.50" in late.stderr
+    assert "--deadline 6.5h" in late.stderr
+    plan = json.loads(late.stdout)["plan"]
+    assert (plan["in_time"], plan["duration_seconds"]) == (False, 22_000)
+    usual = shell.run("estimate-cost", "--count", "10000", "--deadline", "1h")
+    assert usual.returncode == 4
+    assert "with --strategy priority it takes 6.2h" in usual.stderr
+    assert found(shell, "--count", "10000", "--deadline", "7h")["plan"]["in_time"] is True
+
+
+def test_a_budget_that_is_too_small_is_4(shell: Shell) -> None:
+    """What it is expected to cost decides; the plan is shown all the same."""
+    shell.env |= {"GEMINI_API_KEY": "k"}
+    dear = shell.run("estimate-cost", "--count", "100", "--budget", "10", "-O", "json")
+    assert dear.returncode == 4
+    assert "expected to cost $15.07, and the budget is $10.00" in dear.stderr
+    assert json.loads(dear.stdout)["plan"]["budget_usd"] == 10
+    assert found(shell, "--count", "100", "--budget", "16")["plan"]["cost_usd"]["expected"] == 15.075

@@ -17,6 +17,7 @@ from nanobatch.limits import Gate
 from nanobatch.routing import Lane, Seller
 from nanobatch.settings import BatchSettings
 from tests.batch_bench import BatchBench, bench
+from tests.batch_server import image_row
 from tests.fakes import ManualClock
 from tests.harness import make_job, settings
 
@@ -72,3 +73,24 @@ def test_what_is_taken_back_costs_nothing(bench_: BatchBench) -> None:
     assert bench_.order()["exit_code"] == 0
     assert sum(len(job.rows) for job in bench_.vendor.jobs.values()) == 12
     bench_.assert_everything_belongs()
+
+
+def test_what_is_taken_back_was_no_attempt(bench_: BatchBench) -> None:
+    """However often there was no room: a row that comes back with words alone is asked for again, as any other."""
+    bench_.vendor.enqueued_limit = 100
+    for _ in range(3):
+        assert bench_.order("submit")["exit_code"] == 5
+    assert {record["attempts"] for record in bench_.records().values()} == {0}
+    bench_.vendor.enqueued_limit = None
+    mute: set[str] = set()
+
+    def row(key: str, prompt: str) -> Any:
+        if prompt == "prompt 3" and key not in mute:
+            mute.add(key)
+            return {"key": key, "response": {"candidates": [{"content": {"parts": [{"text": "no"}]}}]}}
+        return image_row(key, prompt)
+
+    bench_.vendor.row = row
+    assert bench_.order()["exit_code"] == 0
+    records = bench_.records()
+    assert (records["r0"]["attempts"], records["r3"]["attempts"]) == (1, 2)

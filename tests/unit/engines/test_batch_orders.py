@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +48,49 @@ def test_a_lost_reply_is_no_second_order(desk: BatchBench) -> None:
     desk.assert_everything_belongs()
 
 
+@pytest.mark.parametrize("provider", ["google", "openai"])
+def test_a_reply_that_names_nothing_is_a_lost_one(tmp_path: Path, provider: str) -> None:
+    """An answer of 200 without a batch in it says nothing of whether there is one: it is looked for, not given up."""
+    with bench(tmp_path, provider=provider) as desk:
+        desk.vendor.empty_creates = 1
+        assert desk.order()["exit_code"] == 0
+        assert len(desk.vendor.jobs) == 3
+        assert len(set(desk.titles())) == 3
+        desk.assert_everything_belongs()
+
+
 def test_a_list_that_lags_behind_is_asked_again(desk: BatchBench) -> None:
     """A batch that is not in the list yet may be there a moment later."""
     desk.vendor.lose_creates = 1
     desk.vendor.list_lag = 2
     assert desk.order()["exit_code"] == 0
     assert desk.vendor.calls["create"] == 3
+
+
+def test_a_batch_that_comes_into_the_list_too_late_is_cancelled(desk: BatchBench) -> None:
+    """It was ordered again by then; the vendor is told to forget the other one, and the images are collected once."""
+    desk.batch["rows"] = 20
+    desk.vendor.lose_creates = 1
+    desk.vendor.list_lag = 3
+    assert desk.order()["exit_code"] == 0
+    first, second = desk.vendor.jobs.values()
+    assert first.title == second.title
+    assert first.state == "CANCELLING"
+    assert second.state == "SUCCEEDED"
+    assert "twice" in desk.warnings()
+    desk.assert_everything_belongs()
+
+
+def test_the_one_of_two_that_is_alive_is_found(desk: BatchBench) -> None:
+    """Killed after the other one was cancelled: whichever comes first in the list."""
+    desk.batch["rows"] = 20
+    desk.order("submit")
+    [job] = desk.vendor.jobs.values()
+    desk.vendor.jobs["batches/b99"] = replace(job, name="batches/b99", state="CANCELLED")  # first in the list
+    rewind(desk, "created")
+    assert desk.order()["exit_code"] == 0
+    assert job.state == "SUCCEEDED"
+    desk.assert_everything_belongs()
 
 
 def test_an_order_that_certainly_failed_is_repeated_under_its_title(desk: BatchBench) -> None:
@@ -105,6 +143,17 @@ def test_an_upload_goes_on_after_a_break(desk: BatchBench) -> None:
     desk.vendor.cut_uploads = 2
     assert desk.order()["exit_code"] == 0
     desk.assert_everything_belongs()
+
+
+def test_an_upload_in_vain_sets_nothing_aside(desk: BatchBench) -> None:
+    """A vendor that takes no file has no order, so the day's money is there for whoever comes next."""
+    desk.usage_keys = {"budget_usd_per_day": 5.0}
+    desk.vendor.refuse_uploads = True
+    assert desk.order()["exit_code"] == 5
+    assert desk.day().all == 0
+    desk.vendor.refuse_uploads = False
+    assert desk.order()["exit_code"] == 0
+    assert desk.day().all == desk.day().spent
 
 
 @pytest.mark.parametrize("kind", ["uploaded", "creating"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -232,3 +233,15 @@ async def test_a_lane_that_hangs_takes_nobody_elses_workers(tmp_path: Path) -> N
     slow.gate.set()
     await work
     assert images(tmp_path) == 40
+
+
+async def test_workers_may_pull_from_sources_of_their_own(tmp_path: Path) -> None:
+    """Each worker asks its source until that has nothing more; one that is empty holds up nobody."""
+    one = bench(tmp_path, 7)
+    queues = [list(one.jobs[:5]), list(one.jobs[5:]), []]
+
+    async def take(queue: list[Job]) -> Job | None:
+        return queue.pop() if queue else None
+
+    await engine(one).pull([partial(take, queue) for queue in queues])
+    assert (images(tmp_path), queues) == (7, [[], [], []])

@@ -39,3 +39,9 @@ def test_a_file_that_is_gone_is_a_store_error(tmp_path: Path) -> None:
     """Not a bare OSError."""
     with pytest.raises(StoreError), opened(tmp_path / "gone"):
         pass
+
+
+def test_a_file_that_cannot_be_read_keeps_its_image(tmp_path: Path) -> None:
+    """A disk that fails is a reason to write nothing into it, and no end of the run; a folder fails in the same way."""
+    with opened(tmp_path) as file, pytest.raises(Unfit, match="cannot be read: Is a directory"):
+        file.read(0, 1)

@@ -51,6 +51,18 @@ def test_what_costs_nothing_is_named() -> None:
     assert "cache" not in render_plan_text(plan(cached=None))
 
 
+def test_lanes_and_the_deadline_are_named() -> None:
+    """The usual lane needs no word; whether it is in time is the last thing that is said."""
+    rows = [{**plan()["providers"][0], "lane": lane} for lane in ("sync", "flex", "batch")]
+    text = render_plan_text(plan(providers=rows, plan={"deadline_seconds": 93_600.0, "in_time": True}))
+    assert [line.partition(":")[0] for line in text.splitlines() if "gemini" in line] == [
+        "  google", "  google (flex)", "  google (batch)",
+    ]  # fmt: skip
+    assert text.endswith("in time for the deadline in 1 d 2 h")
+    late = render_plan_text(plan(plan={"deadline_seconds": 60.0, "in_time": False}))
+    assert late.endswith("too late for the deadline in 1 m 00 s")
+
+
 def test_a_certain_price_has_no_spread() -> None:
     """A flat price is one number."""
     text = render_plan_text(plan(cost_usd={"low": 5.0, "expected": 5.0, "high": 5.0}))

@@ -1,0 +1,284 @@
+"""Puts together a run that follows a mix: lanes that answer at once and batches, side by side in one folder.
+
+The mix says how many images of each kind go where. Which jobs go into batches is settled at the start; all others wait
+at a desk until a lane asks for one. While the run goes on, the mix for what is left is made again and again from what
+the lanes really do. Batches that are not back in time are cancelled, and their rows come to the desk, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from nanobatch.attempts import OpenTask
+from nanobatch.batch_assembly import Batching, Beside, begin, check_none_is_open, open_batches
+from nanobatch.batches.journal import TASK_PREFIX
+from nanobatch.batches.terms import for_batches
+from nanobatch.budget import Budget
+from nanobatch.catalog import load_catalog
+from nanobatch.clock import Clock
+from nanobatch.connections import Connections
+from nanobatch.deadline import Deadline
+from nanobatch.engines.local import LocalEngine, Take
+from nanobatch.engines.mix_desk import MixDesk
+from nanobatch.engines.mix_pacer import MixPacer
+from nanobatch.events import Event, Observer, Stopping
+from nanobatch.folder import Folder
+from nanobatch.google_credentials import GoogleCredential
+from nanobatch.lanes import WayOut, open_way
+from nanobatch.manifest import Sorted64, fingerprint
+from nanobatch.mix_lanes import MixLane, lanes_of
+from nanobatch.mix_plan import MixPlan, plan_mix, survey
+from nanobatch.model import Job
+from nanobatch.pipeline import Pipeline
+from nanobatch.preparation import Prepared
+from nanobatch.providers import load
+from nanobatch.routing import Lane, Seller
+from nanobatch.stopping import Stop
+
+NOTHING_MORE = ("limit", "quota", "account", "down")  # reasons to stop that say nothing of what is ordered
+MOST_WORKERS = 4096  # of one account; a quarter more than it has slots, because some sleep before a retry
+
+
+@dataclass(slots=True)
+class Opening:
+    """What lanes are opened with."""
+
+    connections: Connections
+    clock: Clock
+    observe: Observer
+    folder: Folder
+    credential: GoogleCredential | None
+    way_out: WayOut
+
+
+@dataclass(slots=True)
+class Mixing:
+    """A run that follows a mix."""
+
+    prepared: Prepared
+    mix_lanes: list[MixLane]
+    stop: Stop
+    batching: Batching | None = None
+    batch_stop: Stop = field(default_factory=lambda: Stop(hears_signals=False))
+    at_once: dict[str, Lane] = field(default_factory=dict)  # by the name that the mix has for them
+    lanes_for_batches: list[Lane] = field(default_factory=list)
+    _opening: Opening | None = None
+    _pacer: MixPacer | None = None
+    _is_alone: bool = False  # the lanes that answer at once are through; batches may still be open
+    _shares: dict[str, Sorted64] = field(default_factory=dict)  # by provider: jobs that go into its batches
+
+    @property
+    def lanes_at_once(self) -> list[Lane]:
+        """The lanes that answer at once, flex ones included."""
+        return list(self.at_once.values())
+
+    def can_fetch(self, task: OpenTask) -> bool:
+        """Tell whether this run can fetch what an earlier one ordered."""
+        return self.prepared.can_fetch(task) or (self.batching is not None and self.batching.can_fetch(task))
+
+    def note(self, event: Event) -> None:
+        """Hear of what happens."""
+        if self._pacer is not None:
+            self._pacer.note(event)
+
+    def open(self, lanes: Sequence[Lane], opening: Opening) -> None:
+        """Open what a mix needs beside the providers' own lanes: a flex lane is another way through the same gate."""
+        self._opening = opening
+        own = {lane.name: lane for lane in lanes}
+        for lane in self.mix_lanes:
+            base = own[lane.provider]
+            if lane.kind == "batch":
+                continue
+            if (lane.kind == "flex") == base.seller.settings.flex:
+                self.at_once[lane.name] = base
+                continue
+            sender = open_way(
+                lane.seller.settings,
+                opening.connections,
+                way_out=opening.way_out,
+                new_part=opening.folder.store.new_part,
+                timeout_seconds=self.prepared.settings.run.timeout_seconds,
+                credential=opening.credential,
+            )
+            self.at_once[lane.name] = Lane(lane.seller, load(lane.seller.settings.protocol), sender, base.gate)
+
+    async def plan(self, folder: Folder, deadline: Deadline) -> bool:
+        """Make the mix for what is left; tell whether there is anything to do.
+
+        Raises:
+            StoreError: The plan of the batches could not be written.
+        """
+        assert self._opening is not None
+        found, images = await asyncio.to_thread(self._plan, folder, deadline.left)
+        if self.batching is not None:
+            for lane in self.mix_lanes:
+                if lane.kind == "batch":
+                    self._open_batches(self.batching, lane)
+        source = (job for job in self._left(folder) if self._batch_lane(job) is None)
+        desk = MixDesk(source, found.census.table, images=images, accounts=self._accounts(), stop=self.stop)
+        desk.expects_more = self.batching is not None
+        self._pacer = MixPacer(
+            desk=desk, plan=found, lanes=self.at_once, deadline=deadline, clock=self._opening.clock,
+            observe=self._opening.observe, batches=self.batching,
+        )  # fmt: skip
+        return bool(sum(found.census.images)) or (self.batching is not None and bool(self.batching.journal.open))
+
+    def _plan(self, folder: Folder, seconds: float) -> tuple[MixPlan, list[int]]:
+        """Plan, settle which jobs go into batches, and count the others by kind."""
+        census = survey(self._left(folder), self.mix_lanes)
+        found = plan_mix(census, seconds)
+        self._settle(folder, found)
+        if self._shares and self.batching is None:
+            self.batching = begin_batches(self.prepared, self.mix_lanes)
+        images = [
+            kind.images - sum(share.get(lane.name, 0) for lane in self.mix_lanes if lane.kind == "batch")
+            for kind, share in zip(found.kinds, found.mix.shares, strict=True)
+        ]
+        return found, images
+
+    def _settle(self, folder: Folder, plan: MixPlan) -> None:
+        """Give the first jobs of each kind to the batches, as many as the mix says."""
+        left = [dict(share) for share in plan.mix.shares]
+        names = {lane.name: lane.provider for lane in self.mix_lanes if lane.kind == "batch"}
+        chosen: dict[str, array[int]] = {}
+        if any(share.get(name) for share in left for name in names):
+            for job in self._left(folder):
+                share = left[plan.census.table.of(job)]
+                name = next((name for name in names if share.get(name, 0) > 0), None)
+                if name is not None:
+                    share[name] -= 1
+                    chosen.setdefault(names[name], array("Q")).append(fingerprint(job.id))
+        self._shares = {provider: Sorted64(jobs) for provider, jobs in chosen.items()}
+
+    def _left(self, folder: Folder) -> Iterator[Job]:
+        """Yield the jobs that are neither done nor in an open batch."""
+        tasks = folder.past.tasks
+        for job in folder.left(self.prepared.planner.jobs()):
+            task = tasks.get(job.id)
+            if task is None or not (task.task or "").startswith(TASK_PREFIX):
+                yield job
+
+    def _batch_lane(self, job: Job) -> str | None:
+        """Return whose batches take a job, by the plan."""
+        key = fingerprint(job.id)
+        return next((provider for provider, jobs in self._shares.items() if key in jobs), None)
+
+    def _accounts(self) -> dict[str, str]:
+        return {lane.name: lane.provider for lane in self.mix_lanes if lane.kind != "batch"}
+
+    def _open_batches(self, batching: Batching, lane: MixLane) -> None:
+        opening = self._opening
+        assert opening is not None
+        opened = batching.lane(
+            lane.seller,
+            opening.connections,
+            clock=opening.clock,
+            observe=opening.observe,
+            folder=opening.folder,
+            credential=opening.credential,
+        )
+        self.lanes_for_batches.append(opened)
+
+    def lane_of(self, job: Job) -> Lane | None:
+        """Return the lane that a job at the desk was handed to."""
+        return self._pacer.lane_of(job) if self._pacer is not None else None
+
+    async def go(self, engine: LocalEngine, batch_pipeline: Pipeline, *, budget: Budget, rng: random.Random) -> None:
+        """Take every job to its end, or until the run is stopped."""
+        pacer = self._pacer
+        assert pacer is not None
+        takes: list[Take] = []
+        for account in dict.fromkeys(self._accounts().values()):
+            slots = next(lane.seller.settings.limits.concurrency for lane in self.lanes_at_once if lane.name == account)
+            takes += [partial(pacer.desk.next, account)] * min(MOST_WORKERS, slots + 1 + slots // 4)
+        await pacer.look()
+        async with asyncio.TaskGroup() as group:
+            watch = group.create_task(pacer.run())
+            if self.batching is not None:
+                group.create_task(self._through_batches(self.batching, batch_pipeline, engine, budget=budget, rng=rng))
+            await engine.pull(takes)
+            self._is_alone = True
+            watch.cancel()
+
+    async def _through_batches(
+        self, batching: Batching, pipeline: Pipeline, engine: LocalEngine, *, budget: Budget, rng: random.Random
+    ) -> None:
+        """Order the batches' share and collect it; what comes back, or was never ordered, goes to the desk."""
+        opening, pacer = self._opening, self._pacer
+        assert opening is not None
+        assert pacer is not None
+        folder, stop = opening.folder, self.batch_stop
+        batching.beside = Beside(self._batch_lane, pacer.desk.add, pacer.patience, lambda: self._is_alone)
+        link = asyncio.ensure_future(self._pass_on(pacer.deadline, opening.clock))
+
+        def observe(event: Event) -> None:
+            if not isinstance(event, Stopping):  # the run says so itself
+                opening.observe(event)
+
+        try:
+            await batching.go(
+                pipeline,
+                folder=folder,
+                budget=budget,
+                tallies=folder.past.tallies,
+                clock=opening.clock,
+                observe=observe,
+                stop=stop,
+                rng=rng,
+                tick=engine.tick,
+            )
+        finally:
+            link.cancel()
+        if self.stop.reason is None and stop.reason is not None:
+            if stop.reason.kind in ("limit", "store"):
+                self.stop.ask(stop.reason)
+            else:
+                pacer.warn(f"no more batches: {stop.reason.message}; what is not ordered is sent one by one")
+        pacer.desk.add(job for job in self._left(folder) if self._was_never_ordered(batching, job))
+        pacer.desk.close()
+
+    def _was_never_ordered(self, batching: Batching, job: Job) -> bool:
+        return (
+            self._batch_lane(job) is not None and batching.engine is not None and job.id not in batching.engine.landed
+        )
+
+    async def _pass_on(self, deadline: Deadline, clock: Clock) -> None:
+        """Stop the batches when the run stops. Where only nothing more can be sent, what is ordered is waited for."""
+        await self.stop.asked.wait()
+        reason = self.stop.reason
+        assert reason is not None
+        if reason.kind in NOTHING_MORE and deadline.left > 0:
+            waits = [asyncio.ensure_future(self.stop.at_once.wait()), asyncio.ensure_future(clock.sleep(deadline.left))]
+            try:
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for wait in waits:
+                    wait.cancel()
+        self.batch_stop.ask(reason)
+
+
+def begin_mix(prepared: Prepared, stop: Stop) -> Mixing:
+    """Look what there is to mix; the folder is locked.
+
+    Raises:
+        ConfigError: Batches are open of which nobody in this run knows anything, or everything is to be sent again.
+        StoreError: The plan could not be written.
+    """
+    lanes = lanes_of(prepared.settings, load_catalog())
+    mixing = Mixing(prepared, lanes, stop)
+    if open_batches(prepared.root):
+        if not any(lane.kind == "batch" for lane in lanes):
+            check_none_is_open(prepared.root)
+        mixing.batching = begin_batches(prepared, lanes)
+    return mixing
+
+
+def begin_batches(prepared: Prepared, lanes: Sequence[MixLane]) -> Batching:
+    """Read what is ordered and keep the plan, so that any later process can collect."""
+    sellers: list[Seller] = [lane.seller for lane in lanes if lane.kind == "batch"]
+    return begin(replace(prepared, settings=for_batches(prepared.settings), sellers=sellers))
