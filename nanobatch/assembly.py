@@ -90,6 +90,7 @@ async def run(
             can_fetch=(mixing or batching or prepared).can_fetch,
             retry_failed=request.retry_failed,
             fresh=request.fresh,
+            chosen=prepared.planner.fingerprints if request.limit is not None or request.only is not None else None,
         )
         recover(
             folder,

@@ -18,7 +18,7 @@ from nanobatch.attempts import AttemptsLedger, Landed, OpenTask, Past, read_past
 from nanobatch.clock import Clock, iso
 from nanobatch.errors import ConfigError
 from nanobatch.journal import as_store_error
-from nanobatch.manifest import Manifest, fingerprint
+from nanobatch.manifest import Manifest, Sorted64, fingerprint
 from nanobatch.model import Job, Record
 from nanobatch.stores.local import STATE_FOLDER, LocalStore
 
@@ -131,6 +131,7 @@ def open_folder(
     can_fetch: Callable[[OpenTask], bool] = lambda _: False,
     retry_failed: bool = False,
     fresh: bool = False,
+    chosen: Callable[[], Iterable[int]] | None = None,
 ) -> Folder:
     """Read what earlier runs did, close what they left open, and recover images that were not recorded yet.
 
@@ -141,6 +142,8 @@ def open_folder(
         can_fetch: Whether this run can fetch what an earlier one ordered; what nobody can counts as possibly billed.
         retry_failed: Send refused and failed jobs again.
         fresh: Send everything again.
+        chosen: Gives the fingerprints of the jobs that `fresh` is about, where a part of the input is chosen: what
+            was paid for the others stays known.
 
     Raises:
         ConfigError: The manifest or the ledger is damaged.
@@ -148,14 +151,20 @@ def open_folder(
     """
     store = LocalStore(root)
     manifest = Manifest(store)
-    done = manifest.resume(wanted(), retry_failed=retry_failed, fresh=fresh)
+    part = Sorted64(chosen()) if fresh and chosen is not None else None
+    again = frozenset[int]() if part is None else part
+    done = manifest.resume(wanted(), retry_failed=retry_failed, fresh=fresh and part is None, again=again)
+
+    def is_wanted_again(job: str) -> bool:
+        return fresh and (part is None or fingerprint(job) in part)
+
     past = read_past(root / ATTEMPTS, now=clock.wall(), recorded=lambda job: fingerprint(job) in done)
-    if fresh:
-        past.landed.clear()
-        past.tallies.clear()
+    for known in (past.landed, past.tallies):
+        for job in list(filter(is_wanted_again, known)):
+            del known[job]
     store.clean_parts(keep={landed.part for _, landed in past.landed.values()})
     ledger = AttemptsLedger(root / ATTEMPTS)
-    ledger.give_up_tasks(past, lambda _, task: not fresh and can_fetch(task))
+    ledger.give_up_tasks(past, lambda job, task: not is_wanted_again(job) and can_fetch(task))
     maybe = ledger.close_interrupted(past, at=clock.wall())
     return Folder(store, manifest, ledger, past, done, sum(maybe.values()))
 

@@ -92,13 +92,21 @@ class Manifest:
         self._owned: frozenset[int] | Sorted64 = frozenset()  # hashes of the files of finished jobs of this plan
         self._changed = False  # since the manifest was last rewritten in input order
 
-    def resume(self, wanted: Iterable[int], *, retry_failed: bool = False, fresh: bool = False) -> set[int]:
+    def resume(
+        self,
+        wanted: Iterable[int],
+        *,
+        retry_failed: bool = False,
+        fresh: bool = False,
+        again: frozenset[int] | Sorted64 = frozenset(),
+    ) -> set[int]:
         """Read what is done, and move the lines of jobs that are not wanted any more to the history.
 
         Args:
             wanted: Fingerprints of every job of the input; read only when there is something to resume.
             retry_failed: Send refused and failed jobs again.
             fresh: Send everything again; earlier images are set aside when a new one takes their name.
+            again: Fingerprints of jobs to send again in the same way; all others stay as they are.
 
         Returns:
             The fingerprints of the jobs that need nothing more.
@@ -111,17 +119,19 @@ class Manifest:
             self._start_over()
         earlier = self._path.exists() or self._history_path.exists()
         plan = Sorted64(wanted if earlier else ())
-        done, owned, stale = self._take_stock(plan, retry_failed=retry_failed)
+        done, owned, stale = self._take_stock(plan, retry_failed=retry_failed, again=again)
         self._retire(stale)
         self._journal = Journal(self._path)
-        for record in self._recalled(plan, done):
+        for record in self._recalled(plan, done, again):
             self.append(record)
             done.add(fingerprint(record.job))
             owned.append(_hash(record.file or ""))
         self._owned = Sorted64(owned)
         return done
 
-    def _take_stock(self, plan: Sorted64, *, retry_failed: bool) -> tuple[set[int], array[int], array[int]]:
+    def _take_stock(
+        self, plan: Sorted64, *, retry_failed: bool, again: frozenset[int] | Sorted64
+    ) -> tuple[set[int], array[int], array[int]]:
         """Return what is done, the hashes of its files, and the offsets of images that nobody asks for any more."""
         done: set[int] = set()
         owned, stale = array("Q"), array("Q")
@@ -132,7 +142,7 @@ class Manifest:
                     stale.append(offset)
                 continue
             done.discard(key)  # the newest line decides
-            if is_done(head, self._store.size, retry_failed=retry_failed):
+            if key not in again and is_done(head, self._store.size, retry_failed=retry_failed):
                 done.add(key)
                 if head.file is not None:
                     owned.append(_hash(head.file))
@@ -155,7 +165,7 @@ class Manifest:
         history.sync()
         self._changed = True
 
-    def _recalled(self, plan: Sorted64, done: set[int]) -> list[Record]:
+    def _recalled(self, plan: Sorted64, done: set[int], again: frozenset[int] | Sorted64) -> list[Record]:
         """Find images of earlier inputs that this input asks for again, where they are now."""
         found: dict[int, Record] = {}
         by_file: dict[str, int] = {}
@@ -166,7 +176,7 @@ class Manifest:
                 if key is not None and head.to is not None:
                     found[key] = dataclasses.replace(found[key], file=head.to)
                     by_file[head.to] = key
-            elif (key := fingerprint(head.job)) in plan and key not in done:
+            elif (key := fingerprint(head.job)) in plan and key not in done and key not in again:
                 found[key] = _records.decode(raw)
                 by_file[head.file or ""] = key
         return [record for record in found.values() if self._store.size(record.file or "") == record.bytes]

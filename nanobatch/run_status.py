@@ -16,14 +16,18 @@ from typing import Any
 
 import msgspec
 
+from nanobatch.batches.journal import read_batches
 from nanobatch.clock import Clock, iso
+from nanobatch.errors import ConfigError
 from nanobatch.folder import ATTEMPTS, who_holds
 from nanobatch.journal import read_lines
 from nanobatch.manifest_reader import Line, newest_lines, require_run
 from nanobatch.model import Status
 from nanobatch.run_note import RunNote, command_to_go_on, read_note, read_summary
+from nanobatch.stores.local import STATE_FOLDER
 from nanobatch.summary import ProviderTotals
 
+BATCHES = f"{STATE_FOLDER}/batches.jsonl"
 RATE_SECONDS = 300.0  # the rate is that of the last five minutes
 REASONS = 20  # distinct ones that are counted; a report must not grow with the input
 FINAL = (Status.OK, Status.CACHED, Status.REFUSED, Status.FAILED)
@@ -182,18 +186,30 @@ def _money(spent: Spent) -> dict[str, Any]:
     }
 
 
+def _has_open_batches(root: Path) -> bool:
+    """Whether something is ordered that a usual run would buy a second time, and so refuses to."""
+    try:
+        batches, _ = read_batches(root / BATCHES)
+    except ConfigError:  # a damaged journal is the next command's to tell
+        return True
+    return any(batch.closed is None for batch in batches.values())
+
+
 def _next(root: Path, found: Mapping[str, Any]) -> dict[str, str]:
     """Say what helps now, and the one command that does it."""
     if found["running"]:
         return {"why": "it goes on by itself; ask again", "command": f"nanobatch status {_quoted(root)}"}
     if found["unfinished"]:
+        if _has_open_batches(root):
+            why = "images are ordered in batches; fetch those that are done"
+            return {"why": why, "command": f"nanobatch batch collect {_quoted(root)}"}
         match found["exit_code"]:
             case 3:
                 why, command = "no provider accepts the account: find out why", "nanobatch doctor --ping"
                 return {"why": why, "command": command}
             case 4:
                 why = "a limit of yours ended the run: raise it in this command"
-            case _ if found["resume_after"]:
+            case _ if (found["resume_after"] or "") > (found["finished_at"] or ""):  # else it helps at once
                 why = f"after {found['resume_after']} go on with what is missing"
             case _:
                 why = "go on with what is missing"

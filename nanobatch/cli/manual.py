@@ -189,9 +189,12 @@ def _line(paragraph: str) -> str:
 
 
 def _variables() -> Iterator[str]:
+    names: dict[tuple[str, ...], list[str]] = {}  # one account may have several addresses
     for entry in load_catalog().providers.values():
         if entry.key_variables:
-            yield f"| `{'`, `'.join(entry.key_variables)}` | the key of {entry.name} |"
+            names.setdefault(tuple(entry.key_variables), []).append(entry.name)
+    for variables, providers in names.items():
+        yield f"| `{'`, `'.join(variables)}` | the key of {' and '.join(providers)} |"
 
 
 if __name__ == "__main__":

@@ -50,6 +50,7 @@ AFTER = """\
 | `DIR/.nanobatch/replaced/` | images in whose place another came |
 | `DIR/.nanobatch/set-aside/` | files that `verify --repair` found wrong |
 | `~/.local/state/nanobatch/` | what all runs of a user take of each account's quota, and what they spend in a day |
+| `~/.cache/nanobatch/` | what the [cache](configuration.md#the-cache) remembers of earlier runs |
 
 `DIR` is the output folder: `--out`, or the name of the first prompt file with `-images` behind it.
 
@@ -60,7 +61,7 @@ AFTER = """\
 {variables}
 | `NANOBATCH_<SECTION>_<KEY>` | any setting of [configuration.md](configuration.md), such as `NANOBATCH_RUN_BUDGET_USD=25`; an option wins over it |
 | `NANOBATCH_CONFIG` | the configuration file, as `--config` |
-| `XDG_CONFIG_HOME`, `XDG_STATE_HOME` | instead of `~/.config` and `~/.local/state` |
+| `XDG_CONFIG_HOME`, `XDG_STATE_HOME`, `XDG_CACHE_HOME` | instead of `~/.config`, `~/.local/state` and `~/.cache` |
 | `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`, `SSL_CERT_FILE` | the way to the providers, as other programs take it |
 | `NO_COLOR`, `TERM=dumb`, `COLUMNS` | no colour; no progress bar; the width of tables |
 

@@ -115,7 +115,8 @@ class RowReader:
             return None
         if self._options.prompt_column is not None:
             return f"--prompt-column: {describe_missing(self._options.prompt_column, layout.names)}"
-        return f"{describe_missing(PROMPT, layout.names)}; --prompt-column names another"
+        hint = "--prompt-column names another, --template makes prompts of several"
+        return f"{describe_missing(PROMPT, layout.names)}; {hint}"
 
     def read(self, row: Row, index: int, folder: Path) -> Prompt | Problem:
         """Turn a row into a prompt, or say what is wrong with it.

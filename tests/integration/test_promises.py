@@ -154,9 +154,12 @@ def test_a_part_of_the_input_does_not_forget_the_rest(desk: Desk) -> None:
         for choice in (("--limit", "2"), ("--only", "0003*"), ("--limit", "1", "--only", "*number-1")):
             assert desk.run("--no-cache", *choice).returncode == 0
             assert_whole(desk, 6)
+        assert not list((desk.out / ".nanobatch").glob("replaced/*"))
+        assert desk.run("--fresh", "--only", "0002*").returncode == 0
+        assert_whole(desk, 6)
         assert desk.run("--no-cache").returncode == 0
-        assert vendor.books()["images"] == 6
-    assert not list((desk.out / ".nanobatch").glob("replaced/*"))
+        assert vendor.books()["images"] == 7, "one of them was wanted again"
+    assert len(list((desk.out / ".nanobatch").glob("replaced/*"))) == 1
 
 
 FAULTS = (

@@ -141,6 +141,16 @@ def test_fresh_forgets_what_was_landed(tmp_path: Path, clock: ManualClock) -> No
     assert (tmp_path / ATTEMPTS).stat().st_size > 0
 
 
+def test_fresh_for_a_part_keeps_what_was_landed_of_the_rest(tmp_path: Path, clock: ManualClock) -> None:
+    """With `--fresh --only fox` an image that the killed run had bought for the owl is recovered as ever."""
+    job, chosen = make_job(1), make_job(2)
+    killed_after_the_last_byte(tmp_path, clock, job, renamed=False)
+    wanted = [fingerprint(one.id) for one in (job, chosen)]
+    folder = open_folder(tmp_path, clock, wanted=lambda: wanted, fresh=True, chosen=lambda: wanted[1:])
+    assert recover(folder, [job], lambda one, by, landed: record_of(one, by, landed, finished_at="now")) == 1
+    assert (folder.wants(job), folder.wants(chosen)) == (False, True)
+
+
 def test_syncing_reaches_every_file(tmp_path: Path, clock: ManualClock) -> None:
     """One call makes ledger, manifest and folders safe."""
     folder = opened(tmp_path, clock)

@@ -274,6 +274,21 @@ def test_fresh_starts_over_and_deletes_nothing(store: LocalStore) -> None:
     assert [path.read_bytes() for path in store.root.rglob("row-1~1.png")] == [b"png"]
 
 
+def test_sending_some_again_leaves_the_others_alone(store: LocalStore) -> None:
+    """`--fresh --only fox` draws the fox again; its earlier image is kept aside, and what else was paid stays known."""
+    jobs = unique_jobs(3)
+    finished_run(store, jobs)
+    manifest = Manifest(store)
+    assert manifest.resume(ids(jobs), again=frozenset(ids(jobs[:1]))) == set(ids(jobs[1:]))
+    file = manifest.free_name(jobs[0].key, ".png")
+    image(store, file, b"new")
+    manifest.append(record(jobs[0], file=file, bytes=3))
+    manifest.finish(jobs, nothing)
+    assert Manifest(store).resume(ids(jobs)) == set(ids(jobs))
+    assert len(lines(store.root / "manifest.jsonl")) == 3
+    assert [path.read_bytes() for path in store.root.rglob("row-1~1.png")] == [b"png"]
+
+
 def test_a_damaged_line_stops_the_run_before_it_starts(store: LocalStore) -> None:
     """A manifest damaged in the middle is not guessed at."""
     jobs = unique_jobs(1)

@@ -205,6 +205,7 @@ def test_a_reason_that_was_overcome_is_gone(desk: Desk) -> None:
         (["unfinished"], {"exit_code": 3}, "nanobatch doctor --ping", "account"),
         (["unfinished"], {"exit_code": 4}, "nanobatch run p.csv -o out", "raise it"),
         (["unfinished"], {"exit_code": 5, "resume_after": "2026-11-25T08:00:00Z"}, "nanobatch run p.csv -o out", "after 2026-11-25"),
+        (["unfinished"], {"exit_code": 5, "resume_after": "2026-11-25T08:00:00Z", "finished_at": "2026-11-25T08:00:00Z"}, "nanobatch run p.csv -o out", "go on"),
         (["unfinished"], {"exit_code": 130}, "nanobatch run p.csv -o out", "missing"),
     ],
 )  # fmt: skip

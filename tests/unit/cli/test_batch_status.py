@@ -77,6 +77,13 @@ def test_the_table_cuts_no_name(desk: BatchBench, capsys: pytest.CaptureFixture[
     assert "…" not in shown
 
 
+def test_the_status_of_the_run_leads_to_what_fetches_the_images(desk: BatchBench) -> None:
+    """A usual run refuses a folder with open batches, so it is not what `nanobatch status` advises."""
+    desk.order("submit")
+    done = Shell(desk.cwd).run("status", "out", "-O", "json")
+    assert json.loads(done.stdout)["next"]["command"] == "nanobatch batch collect out"
+
+
 @pytest.mark.parametrize("option", [("-O", "json"), ("--output", "json"), ("--json",)])
 def test_json_is_asked_for_as_everywhere(desk: BatchBench, option: tuple[str, ...]) -> None:
     """`-O json`, as `status` and `verify` have it; `--json` came first and still works."""

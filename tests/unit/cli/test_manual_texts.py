@@ -57,3 +57,5 @@ def test_every_key_variable_is_named() -> None:
     variables = [name for entry in load_catalog().providers.values() for name in entry.key_variables]
     assert len(variables) > 8
     assert [name for name in variables if f"`{name}`" not in text] == []
+    assert text.count("| `APIYI_API_KEY` |") == 1, "one key of two addresses"
+    assert "| the key of apiyi and apiyi-backup |" in text

@@ -97,6 +97,7 @@ def test_a_bad_cell_is_a_problem(values: dict[str, Any], reason: str) -> None:
 def test_a_row_without_a_prompt_names_the_nearest_key() -> None:
     """In JSONL every row has its own keys, so a missing one is the row's problem."""
     assert reason_of({"promt": "x"}).startswith("no column 'prompt' (did you mean 'promt'?")
+    assert reason_of({"promt": "x"}).endswith("--prompt-column names another, --template makes prompts of several")
     assert reason_of({"prompt": "x"}, prompt_column="motif").startswith("--prompt-column: no column 'motif'")
     assert reason_of({"a": "x"}, template="{b}") == "--template: no column 'b' (columns: a)"
     assert reason_of({"prompt": "x"}, name="{sku}") == "--name: no column 'sku' (columns: prompt)"
