@@ -17,7 +17,7 @@ from nanobatch.catalog import Catalog, load_catalog
 from nanobatch.clock import SystemClock
 from nanobatch.errors import ConfigError, InputError
 from nanobatch.estimation import estimate
-from nanobatch.manifest import peek
+from nanobatch.manifest import fingerprint, peek
 from nanobatch.model import Params, Prompt
 from nanobatch.planning import REAL, SANDBOX, Plan, Planner
 from nanobatch.planning import Defaults as PlanDefaults
@@ -200,8 +200,9 @@ def dry_run(prepared: Prepared) -> Mapping[str, Any]:
         sandbox=prepared.settings.sandbox,
         warnings=prepared.warnings,
         strategy=prepared.settings.run.strategy,
-        known=cache.find,
+        known=lambda jobs: cache.find([job for job in jobs if job.twin is None and fingerprint(job.id) not in done]),
     )
+    found = {**found, "semantic": cache.nearest, "warnings": [*found["warnings"], *cache.warnings]}
     if cache.unknown is not None:
         found = {**found, "cached": None, "warnings": [*found["warnings"], cache.unknown]}
     return found if prepared.request.batch is None else _in_batches(found, prepared.settings)

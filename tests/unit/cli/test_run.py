@@ -179,7 +179,7 @@ def test_a_plan_sends_and_writes_nothing(shell: Shell, server: TinyServer) -> No
     assert list(plan(shell)) == [
         "inputs", "output", "jobs", "already_done", "cached", "duplicates", "to_send", "skipped_rows", "sandbox", "strategy", "providers",
         "sizes",
-        "cost_usd", "duration_seconds", "bound_by", "warnings",
+        "cost_usd", "duration_seconds", "bound_by", "warnings", "semantic",
     ]  # fmt: skip
     text = shell.run("run", "p.csv", "--dry-run")
     assert text.stdout.startswith("3 images wanted, 0 already on disk, 3 to generate\ninto p-images\n")
