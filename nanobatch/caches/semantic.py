@@ -78,15 +78,20 @@ class Likenesses:
 
     def find(self, connection: sqlite3.Connection, jobs: Sequence[Job], *, now: float) -> dict[str, list[Alike]]:
         """Return what says the same as some jobs do, the nearest first, by their ids."""
+        if connection.execute("SELECT 1 FROM meanings LIMIT 1").fetchone() is None:
+            return {}  # reading a thousand prompts takes a fifth of a second
         readings = {job.id: read(job.prompt.text) for job in jobs}
         wanted = {job.id: self.likeness(readings[job.id], job.params.as_dict(), job.variant) for job in jobs}
         candidates = self._candidates(connection, wanted.values(), now=now)
-        found = {}
+        meant = []
         for job in jobs:
             others = [one for one in candidates.get(wanted[job.id], ()) if self._is_meant(one, job, readings[job.id])]
             if others:
-                found[job.id] = self._ranked(job, readings[job.id], others)
-        return found
+                meant.append((job, others))
+        if not meant:
+            return {}
+        vectors = self.vectors([readings[job.id] for job, _ in meant])
+        return {job.id: _ranked(job, vector, others) for (job, others), vector in zip(meant, vectors, strict=True)}
 
     def likeness(self, reading: Reading, params: Mapping[str, Any], variant: int) -> bytes:
         """Hash a reading with all that decides an image beside the words."""
@@ -127,12 +132,13 @@ class Likenesses:
         """Read what is stored again: it may have been read by the rules of another version."""
         return candidate.job != job.id and read(candidate.prompt).key == reading.key
 
-    def _ranked(self, job: Job, reading: Reading, others: Sequence[_Candidate]) -> list[Alike]:
-        matrix = np.frombuffer(b"".join(one.vector for one in others), dtype=_STORED).reshape(len(others), DIMENSIONS)
-        scores = matrix.astype(np.float32) @ self.vectors([reading])[0]
-        pairs = zip(others, scores.tolist(), strict=True)
-        found = [Alike(job, one.job, one.prompt, round(min(score, 1.0), 4)) for one, score in pairs]
-        return sorted(found, key=lambda one: -one.score)
+
+def _ranked(job: Job, vector: Vectors, others: Sequence[_Candidate]) -> list[Alike]:
+    """Sort by nearness, the nearest first."""
+    matrix = np.frombuffer(b"".join(one.vector for one in others), dtype=_STORED).reshape(len(others), DIMENSIONS)
+    pairs = zip(others, (matrix.astype(np.float32) @ vector).tolist(), strict=True)
+    found = [Alike(job, one.job, one.prompt, round(min(score, 1.0), 4)) for one, score in pairs]
+    return sorted(found, key=lambda one: -one.score)
 
 
 class SemanticLookup:

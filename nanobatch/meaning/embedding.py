@@ -39,9 +39,10 @@ class Embedding:
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Return a row of length one for each text; a text without tokens has zeros."""
         rows = np.zeros((len(texts), DIMENSIONS), dtype=np.float32)
-        for row, encoded in zip(rows, self._tokenizer.encode_batch(list(texts), add_special_tokens=False), strict=True):
-            if encoded.ids:
-                mean = self._weights[encoded.ids].mean(axis=0, dtype=np.float32)
+        for row, text in zip(rows, texts, strict=True):
+            tokens = self._tokenizer.encode(text, add_special_tokens=False).ids  # a batch would start threads
+            if tokens:
+                mean = self._weights[tokens].mean(axis=0, dtype=np.float32)
                 row[:] = mean / max(float(np.linalg.norm(mean)), 1e-9)
         return rows
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 _IRREGULAR = {
@@ -46,6 +47,7 @@ class VerbForms(NamedTuple):
     s: str
 
 
+@lru_cache(maxsize=20_000)
 def form_of(word: str) -> Form:
     """Take the plural off a word in lower case."""
     if word in _IRREGULAR:

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from unicodedata import name
 
 from nanobatch.meaning.arrangement import arranged, as_written
 from nanobatch.meaning.lexicon import Lexicon, load_lexicon
 from nanobatch.meaning.tokens import Kind, Token, plain, tokens_of
-from nanobatch.meaning.words import spelled_out, words_of
+from nanobatch.meaning.words import words_of
+
+_REMEMBERED = 8192  # prompts: those that are looked up now are learned soon, and variants come in a row
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,7 @@ class Reading:
     words: str  # for the embedding: what was written, in one spelling
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def read(text: str) -> Reading:
     """Read a prompt. One in a language other than English is taken as it stands, but for case, blanks and the end."""
     lexicon = load_lexicon()
@@ -33,10 +37,10 @@ def read(text: str) -> Reading:
         as_it_stands = " ".join(token.text if token.kind is Kind.QUOTE else token.folded for token in tokens)
         return Reading(f"= {as_it_stands}", as_it_stands)
     tokens = _with_lettering(tokens, lexicon)
-    words = words_of(tokens, lexicon)
+    words, spelled = words_of(tokens, lexicon)
     is_strict = any(token.kind is Kind.SIGN for token in tokens)
     is_strict = is_strict or any(lexicon.is_a("negations", word.text) for word in words)
-    return Reading(as_written(words) if is_strict else arranged(words, lexicon), spelled_out(tokens, lexicon))
+    return Reading(as_written(words) if is_strict else arranged(words, lexicon), spelled)
 
 
 def is_same(one: str, other: str) -> bool:

@@ -23,8 +23,8 @@ class Expression:
     is_one: bool  # one word to us, which has the number of the last of them
 
     def fits(self, forms: Sequence[Form]) -> bool:
-        """Tell whether forms begin with it."""
-        if len(forms) < len(self.words):
+        """Tell whether these forms, as many as its words or fewer, are it."""
+        if len(forms) < len(self.words) or forms[-1].lemma != self.words[-1].lemma:
             return False
         pairs = zip(self.words, forms, strict=False)
         return all(own.lemma == other.lemma and (other.is_plural or not own.is_plural) for own, other in pairs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from nanobatch.meaning.context import in_context
 from nanobatch.meaning.forms import Form, form_of
@@ -27,16 +28,20 @@ class _Raw:
     is_pause: bool = False
 
 
-def words_of(tokens: Sequence[Token], lexicon: Lexicon) -> list[Word]:
+class Spelled(NamedTuple):
+    """A prompt read as words, and as it was spelled."""
+
+    words: list[Word]
+    text: str  # for the embedding: lower case, one spelling, no articles
+
+
+def words_of(tokens: Sequence[Token], lexicon: Lexicon) -> Spelled:
     """Read the tokens of an English prompt."""
-    raws = _after_requests(list(_numbered(list(_spelled(tokens, lexicon)))), lexicon)
-    return in_context(list(_known(raws, lexicon)), lexicon)
-
-
-def spelled_out(tokens: Sequence[Token], lexicon: Lexicon) -> str:
-    """Write a prompt for the embedding: lower case, one spelling, no articles."""
-    words = (raw.text for raw in _spelled(tokens, lexicon) if not raw.is_pause)
-    return " ".join(word for word in words if not lexicon.is_a("articles", word))
+    spelled = list(_spelled(tokens, lexicon))
+    said = (raw.text for raw in spelled if not raw.is_pause)
+    text = " ".join(word for word in said if not lexicon.is_a("articles", word))
+    raws = _after_requests(list(_numbered(spelled)), lexicon)
+    return Spelled(in_context(list(_known(raws, lexicon)), lexicon), text)
 
 
 def _spelled(tokens: Sequence[Token], lexicon: Lexicon) -> Iterator[_Raw]:

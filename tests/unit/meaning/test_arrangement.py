@@ -13,7 +13,7 @@ LEXICON = load_lexicon()
 
 
 def said(text: str) -> str:
-    return arranged(words_of(tokens_of(text, LEXICON.kinds["units"]), LEXICON), LEXICON)
+    return arranged(words_of(tokens_of(text, LEXICON.kinds["units"]), LEXICON).words, LEXICON)
 
 
 @pytest.mark.parametrize(
@@ -64,5 +64,5 @@ def test_order_that_says_who_and_what(one: str, other: str) -> None:
 
 def test_as_written_moves_nothing() -> None:
     """Only articles go."""
-    words = words_of(tokens_of("a red big ball, soft light", LEXICON.kinds["units"]), LEXICON)
+    words = words_of(tokens_of("a red big ball, soft light", LEXICON.kinds["units"]), LEXICON).words
     assert as_written(words) == "red big ball | soft light"

@@ -14,7 +14,7 @@ LEXICON = load_lexicon()
 
 
 def part(text: str) -> list[Word]:
-    return words_of(tokens_of(text, LEXICON.kinds["units"]), LEXICON)
+    return words_of(tokens_of(text, LEXICON.kinds["units"]), LEXICON).words
 
 
 @pytest.mark.parametrize(

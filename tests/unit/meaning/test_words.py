@@ -7,13 +7,13 @@ import pytest
 from nanobatch.meaning.lexicon import load_lexicon
 from nanobatch.meaning.roles import Role
 from nanobatch.meaning.tokens import plain, tokens_of
-from nanobatch.meaning.words import spelled_out, words_of
+from nanobatch.meaning.words import words_of
 
 LEXICON = load_lexicon()
 
 
 def keys(text: str) -> str:
-    words = words_of(tokens_of(plain(text), LEXICON.kinds["units"]), LEXICON)
+    words = words_of(tokens_of(plain(text), LEXICON.kinds["units"]), LEXICON).words
     return " ".join(word.key for word in words if word.role is not Role.ARTICLE)
 
 
@@ -55,4 +55,4 @@ def test_capitals_on_a_sign_are_kept() -> None:
 def test_the_embedding_gets_what_was_written() -> None:
     """In one spelling and case, synonyms as they are."""
     tokens = tokens_of("A Grey Couch, by the Sea", LEXICON.kinds["units"])
-    assert spelled_out(tokens, LEXICON) == "gray couch by sea"
+    assert words_of(tokens, LEXICON).text == "gray couch by sea"
