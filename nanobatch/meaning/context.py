@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import dropwhile
 
 from nanobatch.meaning.lexicon import GLUE, Lexicon
 from nanobatch.meaning.roles import VERBAL, Role, Word
 
+WEARING = "wear" + VERBAL
 _BEING = ("is", "are")
 _RELATIVE = ("that", "which", "who")
 _DEGREES = frozenset({"very", "so", "too", "more", "most", "least", "quite", "half", "almost", "super", "ultra"})
@@ -16,7 +18,7 @@ _DEGREES = frozenset({"very", "so", "too", "more", "most", "least", "quite", "ha
 def in_context(words: Sequence[Word], lexicon: Lexicon) -> list[Word]:
     """Read words again, each with those around it."""
     found = list(_verbs(list(_without_being(words)), lexicon))
-    found = list(_merged(found, lexicon))
+    found = list(_clothed(list(_merged(found, lexicon)), lexicon))
     return list(_counted(found, lexicon))
 
 
@@ -73,6 +75,28 @@ def _belongs(word: Word, after: Word, lexicon: Lexicon) -> bool:
 def is_color(word: Word, lexicon: Lexicon) -> bool:
     """Tell whether a word is a color, or a shade of one."""
     return lexicon.is_a("colors", word.text.rpartition(GLUE)[2])
+
+
+def _clothed(words: Sequence[Word], lexicon: Lexicon) -> Iterator[Word]:
+    """Read a woman in a red dress as one who wears it."""
+    before: Word | None = None
+    for at, word in enumerate(words):
+        is_worn = (
+            word.text == "in"
+            and before is not None
+            and not before.is_name
+            and lexicon.is_a("people", before.text)
+            and _is_garment(words[at + 1 :], lexicon)
+        )
+        yield Word(WEARING, Role.VERB) if is_worn else word
+        before = word
+
+
+def _is_garment(words: Sequence[Word], lexicon: Lexicon) -> bool:
+    """Tell whether words begin with a piece of clothing and nothing that has one."""
+    rest = list(dropwhile(lambda word: word.role in (Role.ARTICLE, Role.ADJECTIVE), words))
+    is_last = len(rest) < 2 or rest[1].role is not Role.THING
+    return bool(rest) and is_last and not rest[0].is_name and lexicon.is_a("clothes", rest[0].text)
 
 
 def _counted(words: Iterable[Word], lexicon: Lexicon) -> Iterator[Word]:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from nanobatch.meaning.lexicon import Lexicon
 from nanobatch.meaning.roles import Role, Word
 
+_AFTER_KIND = ("of", "show~")
 _BEFORE_SETTINGS = ("on", "in", "with", "against")
 _BEFORE_TIMES = ("at", "in", "during")
 
@@ -33,8 +34,8 @@ def whole(part: Sequence[Word], lexicon: Lexicon) -> str | None:
 
 def cut_kind(part: Sequence[Word], lexicon: Lexicon) -> Parted:
     """Take `a studio photo of` from the beginning of a part."""
-    ends = [at for at, word in enumerate(part) if word.role is Role.RELATION]
-    if not ends or part[ends[0]].text != "of" or ends[0] + 1 >= len(part):
+    ends = [at for at, word in enumerate(part) if word.role in (Role.RELATION, Role.VERB)]
+    if not ends or part[ends[0]].text not in _AFTER_KIND or ends[0] + 1 >= len(part):
         return Parted(list(part), [])
     kind = bare(part[: ends[0]])
     if not kind or kind[-1].text not in lexicon.kinds["media"] or not all(_is_look(word, lexicon) for word in kind):
@@ -46,10 +47,11 @@ def cut_kind(part: Sequence[Word], lexicon: Lexicon) -> Parted:
 
 def cut_setting(part: Sequence[Word], lexicon: Lexicon) -> Parted:
     """Take `on a white background` and the like from the end of a part, where it says so of one thing only."""
-    at = _last(part, _BEFORE_SETTINGS)
+    at = _last(part, (*_BEFORE_SETTINGS, *_BEFORE_TIMES))
     if at < 1 or any(lexicon.is_a("settings", word.text) for word in part[:at]):
         return Parted(list(part), [])
-    key = _after_preposition(bare(part[at:]), lexicon, only_settings=True)
+    is_of_kind = any(lexicon.is_a("media", word.text) for word in part[:at])  # a painting of a town at night on a wall
+    key = _after_preposition(bare(part[at:]), lexicon, only_settings=is_of_kind)
     return Parted(list(part), []) if key is None else Parted(list(part[:at]), [key])
 
 

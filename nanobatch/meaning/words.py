@@ -13,6 +13,8 @@ from nanobatch.meaning.numbers import number_at
 from nanobatch.meaning.roles import VERBAL, Role, Word
 from nanobatch.meaning.tokens import Kind, Token
 
+_LIKE_ADJECTIVES = ("ous", "ful", "less")
+_NO_ADJECTIVES = ("handful", "mouthful", "spoonful", "armful", "bowlful", "less", "unless")
 _CONTRACTIONS = {"can't": "can not", "won't": "will not", "cannot": "can not"}
 
 
@@ -176,5 +178,7 @@ def _role(text: str, lexicon: Lexicon) -> Role:
     if lexicon.is_a("relations", text) or lexicon.is_a("negations", text):
         return Role.RELATION
     if lexicon.is_a("adjectives", text) or lexicon.is_a("colors", text):
+        return Role.ADJECTIVE
+    if text.endswith(_LIKE_ADJECTIVES) and text not in _NO_ADJECTIVES:
         return Role.ADJECTIVE
     return Role.VERB if text in lexicon.verbs else Role.THING

@@ -15,6 +15,8 @@ from tests.unit.meaning.test_words import keys
         ("a woman is holding a cup", "a woman holding a cup"),
         ("a dog that is small", "a dog small"),
         ("3 red balls", "3 red ball"),
+        ("a man in a black hat", "a man wearing a black hat"),
+        ("a woman dressed in a red coat", "a woman in a red coat"),
     ],
 )
 def test_what_neighbours_make_equal(one: str, other: str) -> None:
@@ -33,6 +35,10 @@ def test_what_neighbours_make_equal(one: str, other: str) -> None:
         ("a Boeing 737 plane", "Boeing 737 planes"),
         ("an 8 bit game", "8 bit games"),
         ("a slightly open window", "an open window"),
+        ("a cat in a hat", "a cat wearing a hat"),
+        ("a man in a hat box", "a man wearing a hat box"),
+        ("a man in a boat", "a man wearing a boat"),
+        ("a man with a hat", "a man in a hat"),
     ],
 )
 def test_what_neighbours_keep_apart(one: str, other: str) -> None:

@@ -46,6 +46,7 @@ def test_the_kind_is_cut_from_the_beginning() -> None:
     """A studio photo of red sneakers: the kind, and the sneakers. One kind only."""
     rest, looks = cut_kind(part("a studio photo of red sneakers"), LEXICON)
     assert ([word.text for word in rest], looks) == (["red", "sneaker"], ["studio photo"])
+    assert cut_kind(part("an illustration depicting a fox"), LEXICON).looks == ["illustration"]
     rest, looks = cut_kind(part("a photo of a painting of a dog"), LEXICON)
     assert ([word.key for word in rest][1:3], looks) == (["painting", "of"], ["photo"])
 
@@ -62,6 +63,7 @@ def test_the_setting_is_cut_from_the_end() -> None:
     one, other = part("a cup in pixel art style"), part("a cup in the style of pixel art")
     assert cut_setting(one, LEXICON) == cut_setting(other, LEXICON)
     assert cut_setting(one, LEXICON).looks
+    assert cut_setting(part("a bridge at night"), LEXICON).looks == ["night"]
 
 
 @pytest.mark.parametrize(
