@@ -33,17 +33,17 @@ def arranged(words: Sequence[Word], lexicon: Lexicon) -> str:
         return _BOUNDARY.join(_ordered(part, lexicon) for part in parts)
     looks = [key for key in keys if key is not None]
     things = [parts[at] for at in subject]
-    if things:
-        things[0], found = cut_kind(things[0], lexicon)
-        looks += found
-    if len(things) == 1:
-        things[0], found = cut_setting(things[0], lexicon)
-        looks += found
-    return _BOUNDARY.join(_ordered(part, lexicon) for part in things) + _LOOKS + _BOUNDARY.join(sorted(looks))
+    if len(things) != 1:
+        said = _BOUNDARY.join(_ordered(part, lexicon) for part in things)
+        return said + _LOOKS + _BOUNDARY.join(sorted(looks))
+    rest, kind = cut_kind(things[0], lexicon)
+    rest, setting = cut_setting(rest, lexicon)
+    said = _coordinated(_sorted(_moved(rest, lexicon), lexicon))
+    return said + _LOOKS + _BOUNDARY.join(sorted([*looks, *kind, *setting]))
 
 
 def _ordered(part: Sequence[Word], lexicon: Lexicon) -> str:
-    return _coordinated(_sorted(_moved(part, lexicon), lexicon))
+    return _said(_sorted(_moved(part, lexicon), lexicon))
 
 
 def _parts(words: Sequence[Word]) -> list[list[Word]]:

@@ -102,12 +102,13 @@ def _is_garment(words: Sequence[Word], lexicon: Lexicon) -> bool:
 def _counted(words: Iterable[Word], lexicon: Lexicon) -> Iterator[Word]:
     """Leave the plural to the number: 3 balls. And say which sheep is one: a sheep."""
     noun: list[Word] = []
+    has_thing = False
     for word in words:
-        has_thing = any(one.role is Role.THING for one in noun)
         noun.append(word)
         if word.role in (Role.RELATION, Role.PAUSE) or (word.role is Role.VERB and has_thing):
             yield from _counted_noun(noun, lexicon)
-            noun = []
+            noun, has_thing = [], False
+        has_thing = has_thing or word.role is Role.THING
     yield from _counted_noun(noun, lexicon)
 
 
@@ -119,6 +120,9 @@ def _counted_noun(words: list[Word], lexicon: Lexicon) -> Iterator[Word]:
     is_counted = first.role is Role.NUMBER and first.text.isdecimal() and first.text != "1" and len(things) == 1
     has_article = first.role is Role.ARTICLE and first.text != "the"
     for word in words:
+        if word.role is Role.NUMBER and has_article and len(things) == 1:
+            yield replace(word, text=f"a {word.text}")  # an eight-ball is not eight of them
+            continue
         if word.role is not Role.THING or word.is_name:
             yield word
         elif is_counted:

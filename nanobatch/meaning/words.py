@@ -56,7 +56,7 @@ def _spelled(tokens: Sequence[Token], lexicon: Lexicon) -> Iterator[_Raw]:
             case Kind.PAUSE:
                 yield _Raw(",", Form(","), is_literal=True, is_pause=True)
             case Kind.WORD:
-                is_name = has_names and token.text[:1].isupper() and not is_first
+                is_name = has_names and token.text[:1].isupper() and (not is_first or _is_bare(tokens, lexicon))
                 if has_names and has_sign and len(token.text) > 1 and token.text.isupper():
                     yield _Raw(token.text, Form(token.text), is_literal=True)  # perhaps to be read in the picture
                     continue
@@ -68,6 +68,14 @@ def _spelled(tokens: Sequence[Token], lexicon: Lexicon) -> Iterator[_Raw]:
             case _:
                 yield _Raw(token.folded, Form(token.folded), is_literal=True)
         is_first = token.kind is Kind.PAUSE and is_first
+
+
+def _is_bare(tokens: Sequence[Token], lexicon: Lexicon) -> bool:
+    """Tell whether a prompt begins with a name: `Rose in a garden`, not `Rose petals`."""
+    if not lexicon.is_a("names_too", tokens[0].folded):
+        return False
+    after = tokens[1].folded if len(tokens) > 1 else ","
+    return not after.isalpha() or lexicon.is_a("relations", after) or after in lexicon.verbs
 
 
 def _as_words(token: Token, lexicon: Lexicon, *, is_name: bool) -> Iterator[_Raw]:
@@ -164,6 +172,8 @@ def _expressed(one: Expression, raw: _Raw, lexicon: Lexicon) -> Iterator[Word]:
 
 
 def _word(raw: _Raw, lexicon: Lexicon) -> Word:
+    if raw.is_name and lexicon.is_a("names_too", raw.text):
+        return Word(f"^{raw.text}", is_name=True, spelled=raw.text)
     role = Role.THING if raw.is_name else _role(raw.text, lexicon)
     if role is Role.VERB:
         return Word(lexicon.verbs[raw.text] + VERBAL, role, spelled=raw.text)

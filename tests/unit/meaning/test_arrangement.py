@@ -55,6 +55,8 @@ def test_order_that_says_nothing(one: str, other: str) -> None:
         ("a cat with a hat and a dog", "a dog with a hat and a cat"),
         ("a moth in light", "a moth with a light"),
         ("a cat, a hat", "a hat, a cat"),
+        ("a cat and a dog, from left to right", "a dog and a cat, from left to right"),
+        ("a close-up of a cat, a dog far away", "a cat, a dog far away, close-up"),
     ],
 )
 def test_order_that_says_who_and_what(one: str, other: str) -> None:

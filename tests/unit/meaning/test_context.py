@@ -35,6 +35,7 @@ def test_what_neighbours_make_equal(one: str, other: str) -> None:
         ("a Boeing 737 plane", "Boeing 737 planes"),
         ("an 8 bit game", "8 bit games"),
         ("a slightly open window", "an open window"),
+        ("an eight-ball", "eight balls"),
         ("a cat in a hat", "a cat wearing a hat"),
         ("a man in a hat box", "a man wearing a hat box"),
         ("a man in a boat", "a man wearing a boat"),

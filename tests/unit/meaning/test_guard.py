@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import time
 from itertools import combinations
 from pathlib import Path
 
@@ -126,3 +127,13 @@ def test_anything_can_be_read(text: str) -> None:
     """What people send is not always a sentence."""
     assert read(text).key == read(text).key
     assert is_same(text, text)
+
+
+@pytest.mark.parametrize(
+    "piece", ["a-", "a red, ", "'a ", "1a-", "f/1.", "please ", "a, and ", "big ", "dozen ", "in the style of "]
+)
+def test_a_long_prompt_takes_no_longer_than_many_short_ones(piece: str) -> None:
+    """Reading is linear: twenty thousand words are read in a second or two, whatever they are."""
+    began = time.process_time()
+    read(piece * 20_000)
+    assert time.process_time() - began < 5

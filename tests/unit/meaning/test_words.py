@@ -46,6 +46,23 @@ def test_a_name_has_no_synonyms() -> None:
     assert keys("Poster Of A Guy In Town") == "poster of man in town"
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("a portrait of Rose", "a portrait of a rose"),
+        ("a map of Turkey", "a map of a turkey"),
+        ("Rose in a garden", "A rose in a garden"),
+        ("a Jaguar on a road", "a jaguar on a road"),
+    ],
+)
+def test_a_thing_with_a_capital_is_somebody(one: str, other: str) -> None:
+    """Rose is no rose; Paris is nothing else in lower case."""
+    assert keys(one) != keys(other)
+    assert keys("a street in Paris") == keys("a street in paris")
+    assert keys("Rose petals") == keys("rose petals")
+    assert keys("A Portrait Of A Rose") == keys("a portrait of a rose")
+
+
 def test_capitals_on_a_sign_are_kept() -> None:
     """They are perhaps to be read in the picture."""
     assert keys("an OPEN sign") != keys("an open sign")
