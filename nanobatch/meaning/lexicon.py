@@ -8,7 +8,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from nanobatch.meaning.forms import Form, form_of, forms_of_verb
+from nanobatch.meaning.forms import SMALL_NUMBERS, TENS, Form, form_of, forms_of_verb
 from nanobatch.yaml_files import parse
 
 GLUE = "_"  # between the words of an expression that is one to us
@@ -53,8 +53,9 @@ class Lexicon:
 
     def knows(self, word: str) -> bool:
         """Tell whether a word is English beyond doubt."""
-        ways = (self.spelling, self.expressions, self.verbs, *self.kinds.values())
-        return any(word in way for way in ways)
+        ways = (self.spelling, self.expressions, self.verbs, SMALL_NUMBERS, TENS, *self.kinds.values())
+        lemma = form_of(word).lemma
+        return any(word in way or lemma in way for way in ways)
 
 
 @cache
@@ -82,7 +83,7 @@ def _expressions(
     """Yield all expressions: synonyms, ways to say how things relate, and what is a word of its own."""
 
     def words_of(text: str) -> tuple[str, ...]:
-        return tuple(spelling.get(word, word) for word in text.replace("-", " ").split())
+        return tuple(spelling.get(word, word) for word in text.replace("-", " ").replace("'s", " 's").split())
 
     def expression(text: str, result: tuple[str, ...], *, is_one: bool) -> Expression:
         return Expression(tuple(map(form_of, words_of(text))), result, is_one)

@@ -57,7 +57,8 @@ def _spelled(tokens: Sequence[Token], lexicon: Lexicon) -> Iterator[_Raw]:
                 yield _Raw(",", Form(","), is_literal=True, is_pause=True)
             case Kind.WORD:
                 is_name = has_names and token.text[:1].isupper() and (not is_first or _is_bare(tokens, lexicon))
-                if has_names and has_sign and len(token.text) > 1 and token.text.isupper():
+                is_loud = len(token.text) > 1 and token.text.isupper() and not lexicon.is_a("looks", token.folded)
+                if has_names and has_sign and is_loud:
                     yield _Raw(token.text, Form(token.text), is_literal=True)  # perhaps to be read in the picture
                     continue
                 yield from _as_words(token, lexicon, is_name=is_name)

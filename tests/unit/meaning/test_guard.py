@@ -111,6 +111,13 @@ def test_other_languages_have_no_articles_of_ours() -> None:
     assert not is_same("el perro a la casa", "el perro la casa")
 
 
+def test_a_prompt_of_few_known_words_is_english_too() -> None:
+    """One is enough to know that an article is one."""
+    assert is_same("two people shaking hands", "2 people shaking hands")
+    assert is_same("an aerial view of Zorb", "bird's-eye view of Zorb")
+    assert is_same("a mug, 4K", "a mug, 4k")
+
+
 def test_signs_keep_the_order() -> None:
     """A prompt with weights, flags or negations is read as it is written."""
     assert is_same("a (red:1.3) big fox", "the (red:1.3) big fox")
