@@ -56,7 +56,7 @@ def _is_english(tokens: Sequence[Token], lexicon: Lexicon) -> bool:
         return False
     if not all(_is_latin(letter) for token in words for letter in token.text if letter.isalpha()):
         return False
-    return any(lexicon.knows(token.folded) for token in words)
+    return any(token.folded != "a" and lexicon.knows(token.folded) for token in words)  # others have an `a`, too
 
 
 def _is_latin(letter: str) -> bool:

@@ -109,6 +109,7 @@ def test_other_languages_have_no_articles_of_ours() -> None:
     """An English article is another word there."""
     assert not is_same("das Bild an der Wand", "das Bild der Wand")
     assert not is_same("el perro a la casa", "el perro la casa")
+    assert not is_same("a macska", "macska")
 
 
 def test_a_prompt_of_few_known_words_is_english_too() -> None:
