@@ -13,7 +13,7 @@ from nanobatch.batches.plan import About, StoredPlan, keep
 from nanobatch.batches.rows import RowDesk
 from nanobatch.batches.terms import for_batches
 from nanobatch.batches.wire import wire_for
-from nanobatch.budget import Budget
+from nanobatch.budget import Budget, Reservation
 from nanobatch.catalog import load_catalog
 from nanobatch.clock import Clock
 from nanobatch.connections import Connections
@@ -169,14 +169,19 @@ class Batching:
                 references, digest, seller=lane.seller, model=model
             ),
         )
-        _hold_money(office, pipeline.tasks)
+        lent = _hold_money(office, pipeline.tasks)
 
         def sync() -> None:
             self.journal.sync()
             folder.sync()
 
         self.engine = BatchEngine(office, self.mode, sync=sync, tick=tick, deadline_seconds=request.deadline_seconds)
-        await self.engine.run()
+        try:
+            await self.engine.run()
+        finally:
+            for job, reservation in lent.items():
+                if office.held.get(job) is reservation:
+                    budget.release(reservation)  # the next run sets it aside again
 
     def is_all_ordered(self, *, unfinished: int, ordered: int) -> bool:
         """Tell whether a submission has done what it was for: all that is missing is in a batch."""
@@ -221,15 +226,23 @@ def _earlier(path: Path) -> Iterator[Job]:
     return StoredPlan(path).jobs(everything=True)
 
 
-def _hold_money(office: Office, tasks: dict[str, OpenTask]) -> None:
-    """Set money aside for what earlier runs have ordered, as far as there is room: new orders come after it."""
+def _hold_money(office: Office, tasks: dict[str, OpenTask]) -> dict[str, Reservation]:
+    """Set money aside for what earlier runs have ordered, as far as there is room: new orders come after it.
+
+    Returns:
+        By job, what this run had to set aside itself, because those who ordered have not done so, or not here.
+    """
+    lent: dict[str, Reservation] = {}
     for job, task in tasks.items():
         try:
             batch = office.journal.batches.get((task.task or "").removeprefix(TASK_PREFIX))
             day, run = (batch.day, batch.run) if batch is not None else (None, "")
             reservation = office.budget.take_over(task.worst_usd, day=day, run=run)
         except LimitReached:
-            return
+            break
         if reservation is None:
-            return
+            break
         office.held[job] = reservation
+        if reservation.run is None:
+            lent[job] = reservation
+    return lent

@@ -42,11 +42,11 @@ class DayMoney(Protocol):
         ...
 
     def adopt(self, day: str, run: str, amount: int) -> bool:
-        """Take over an amount that another run has set aside on a day; tell whether it is there."""
+        """Go on with an amount that another run has set aside on a day; tell whether it is there."""
         ...
 
-    def settle(self, day: str, amount: int, *, spent: int = 0, possible: int = 0) -> None:
-        """Replace what was set aside by what became of it."""
+    def settle(self, day: str, amount: int, *, spent: int = 0, possible: int = 0, run: str | None = None) -> None:
+        """Replace what this run, or the one that is named, has set aside by what became of it."""
         ...
 
     def totals(self, day: str | None = None) -> DayTotals:
@@ -60,6 +60,7 @@ class Reservation:
 
     amount: int
     day: str | None = None  # on which it counts, where there is a limit for days
+    run: str | None = None  # the earlier run that set it aside, in whose name it stays until it is settled
 
 
 class Budget:
@@ -137,7 +138,7 @@ class Budget:
         if not self._fits(amount) or self._day is None or not day or not self._day.adopt(day, run, amount):
             return self.reserve_now(worst_usd)
         self._reserved += amount
-        return Reservation(amount, day)
+        return Reservation(amount, day, run)
 
     def _fits(self, amount: int) -> bool:
         """Tell whether the run's budget covers an amount now.
@@ -199,7 +200,8 @@ class Budget:
 
     def _settle_day(self, reservation: Reservation, amount: int, spent: int = 0, possible: int = 0) -> None:
         if self._day is not None and (amount or spent or possible):
-            self._day.settle(reservation.day or self._day.today(), amount, spent=spent, possible=possible)
+            day = reservation.day or self._day.today()
+            self._day.settle(day, amount, spent=spent, possible=possible, run=reservation.run)
 
     def release(self, reservation: Reservation) -> None:
         """Give back a reservation that came to nothing; one that is settled already stays as it is."""

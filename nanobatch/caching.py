@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from nanobatch.attempts import Landed, Tally
-from nanobatch.caches.base import Cache, Entry, Match, SecondLookup, entry_of, with_place
+from nanobatch.caches.base import Cache, Entry, Match, SecondLookup, entry_of, options_of, with_place
 from nanobatch.caches.delivery import fetch
 from nanobatch.clock import Clock, iso
 from nanobatch.errors import CacheError, Refused, StoreError
@@ -53,6 +53,7 @@ class Hit:
     job: Job
     entry: Entry
     warnings: tuple[str, ...] = ()
+    is_cached: bool = True  # else the entry is made up, of an image of this very run, and the cache has its own of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ class Asking:
     refusals: bool = True
     fallback_on_refusal: bool = False
     embeds: tuple[str, ...] = ()  # --embed
+    options: Mapping[str, str] = field(default_factory=dict)  # by name, as `options_of` names them
 
     def asked(self, provider: str | None) -> list[str]:
         """Return who may be asked for a job that names a provider, or none."""
@@ -82,8 +84,10 @@ class Asking:
 
         What a server on this machine has drawn (a double of the vendor, a model of one's own) is for runs with such a
         server. Words that are in an image stay there, so it is for runs that want the same ones in it. A refusal counts
-        while nobody new would be asked.
+        while nobody new would be asked. A provider with other options today counts as one that was not asked.
         """
+        if entry.provider in self.providers and entry.options not in (None, self.options.get(entry.provider, "")):
+            return False
         if entry.has_image:
             fits = not entry.embedded or set(entry.embedded) == set(self.embeds)
             return self.images and fits and (not entry.is_local or any(self.providers.values()))
@@ -101,6 +105,7 @@ def asking_of(settings: Settings, *, fresh: bool = False, retry_failed: bool = F
         refusals=settings.cache.refusals and not fresh and not retry_failed,
         fallback_on_refusal=settings.run.fallback_on_refusal,
         embeds=settings.output.embed,
+        options={provider.name: told for provider in settings.providers if (told := options_of(provider.options))},
     )
 
 
@@ -123,7 +128,7 @@ class Caching:
     _new: deque[Record] = field(default_factory=deque)  # recorded, not yet in the cache
     _trouble: CacheError | None = None
     _is_told: bool = False
-    _rests_until: float = 0.0  # monotonic seconds
+    _rests_until: dict[bool, float] = field(default_factory=lambda: {False: 0.0, True: 0.0})  # by: is it for writing
     _rest: float = REST_SECONDS
     _host: str = field(default_factory=socket.gethostname)
 
@@ -162,7 +167,8 @@ class Caching:
         pairs = list(zip(hits, found, strict=True))
         gone = [hit for hit, brought in pairs if brought is None and hit.entry.has_image]
         used = [self._land(hit, brought) for hit, brought in pairs if brought is not None or not hit.entry.has_image]
-        await self._in_thread(lambda: self._settle(used, [hit.entry for hit in gone]), None)
+        if all(hit.is_cached for hit in hits):
+            await self._in_thread(lambda: self._settle(used, [hit.entry for hit in gone]), None, writing=True)
         return [hit.job for hit in gone]
 
     async def sweep(self, jobs: Iterable[Job]) -> None:
@@ -181,8 +187,6 @@ class Caching:
                 if record.status is Status.OK or (record.status is Status.REFUSED and self.with_refusals):
                     self._new.append(record)
                     asyncio.get_running_loop().run_in_executor(self._thread, self._write)
-            case _:
-                pass
 
     def repeat(self, job: Job, record: Record) -> None:
         """Record and report that a job has ended as an equal one has, without an image."""
@@ -196,7 +200,7 @@ class Caching:
 
     async def close(self) -> None:
         """Wait until all that is new is in the cache, and let go of it."""
-        await self._in_thread(self._write, None)
+        await self._in_thread(self._write, None, writing=True)
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._thread, self._close)
         await loop.run_in_executor(None, self._shut)
@@ -302,20 +306,21 @@ class Caching:
         with contextlib.suppress(IndexError):
             while True:
                 new.append(self._new.popleft())
-        if not new or self._is_resting():
+        if not new or self._is_resting(writing=True):
             return
         now, root = self.clock.wall(), self.folder.store.root.absolute()
         entries = [
             entry_of(
                 record, root, made_at=now, is_local=self.asking.providers.get(record.provider or "", False),
                 host=self._host, asked=self._asked(record), embedded=self.asking.embeds,
+                options=self.asking.options.get(record.provider or "", ""),
             )
             for record in new
         ]  # fmt: skip
         try:
             self.cache.put(entries, now=now)
         except CacheError as error:
-            self._fail(error)
+            self._fail(error, writing=True)
             return
         if self.second is not None:
             try:
@@ -338,24 +343,25 @@ class Caching:
         self._thread.shutdown()
         self._copiers.shutdown()
 
-    async def _in_thread(self, work: Callable[[], T], otherwise: T) -> T:
+    async def _in_thread(self, work: Callable[[], T], otherwise: T, *, writing: bool = False) -> T:
         """Do something with the cache beside the loop; a cache that fails is left alone for a while."""
-        if self._is_resting():
+        if self._is_resting(writing=writing):
             return otherwise
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, work)
         except CacheError as error:
-            self._fail(error)
+            self._fail(error, writing=writing)
             return otherwise
         finally:
             self._tell()
 
-    def _is_resting(self) -> bool:
-        return self.clock.monotonic() < self._rests_until
+    def _is_resting(self, *, writing: bool = False) -> bool:
+        return self.clock.monotonic() < self._rests_until[writing]
 
-    def _fail(self, error: CacheError) -> None:
+    def _fail(self, error: CacheError, *, writing: bool = False) -> None:
         self._trouble = self._trouble or error
-        self._rests_until = self.clock.monotonic() + self._rest
+        for kind in {writing, True}:  # what cannot be written may be read still: a full disk, a full server
+            self._rests_until[kind] = self.clock.monotonic() + self._rest
         self._rest = min(2 * self._rest, MOST_REST_SECONDS)
 
     def _tell(self) -> None:

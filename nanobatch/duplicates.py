@@ -33,7 +33,7 @@ async def copy_duplicates(jobs: Iterable[Job], folder: Folder, caching: Caching)
                     continue
                 if record.has_image:
                     entry = entry_of(record, root, made_at=0.0, embedded=caching.asking.embeds)
-                    hits.append(Hit(job, entry, (f"a copy of {record.id}",)))
+                    hits.append(Hit(job, entry, (f"a copy of {record.id}",), is_cached=False))
                 else:
                     caching.repeat(job, record)
             await caching.deliver(hits)

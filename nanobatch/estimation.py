@@ -1,22 +1,92 @@
-"""Says before the first request what a run would cost and how long it would take."""
+"""Says before the first request what a run would cost and how long it would take.
+
+Who takes which job, and how long all of it takes, is the business of `forecast.py`. What it costs:
+
+* `low` is the table: the images alone. `high` is what is set aside before each request.
+* `expected` is what the tokens cost that usually come with an image (`Offer.likely_price_usd`), prompts and reference
+  images included; a flat price is certain. Refusals and drafts, which some providers bill, are not expected.
+
+How long an answer takes is told, or typical for model and size in the catalog (others differ from the typical one), or
+assumed. Polls see the image of a task a little later than it is there.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
+from types import MappingProxyType
 from typing import Any
 
 from nanobatch.catalog import Offer
+from nanobatch.forecast import Forecast, Latency, Track
 from nanobatch.manifest import fingerprint
 from nanobatch.model import Job
+from nanobatch.providers import load
+from nanobatch.providers.base import CHARACTERS_PER_TOKEN, TaskProvider
 from nanobatch.routing import Seller
 from nanobatch.settings import Limits
 
 ASSUMED_LATENCY_SECONDS = 20.0  # where the catalog has no typical answer time for the model
 LOOKED_UP_AT_ONCE = 2000  # jobs
 _MINUTE = 60.0
+
+
+@dataclass(slots=True)
+class Part:
+    """Jobs of one kind that one provider takes."""
+
+    seller: Seller
+    offer: Offer
+    size: str | None
+    images: int = 0
+    characters: int = 0  # of all prompts
+    references: int = 0  # of all jobs
+
+    def add(self, job: Job) -> None:
+        """Count a job."""
+        self.images += 1
+        self.characters += len(job.prompt.text)
+        self.references += len(job.params.references)
+
+    @property
+    def low_usd(self) -> float:
+        """What the table says."""
+        return (self.offer.price_usd(self.size) or 0.0) * self.images
+
+    @property
+    def expected_usd(self) -> float:
+        """What is likely."""
+        each = self.offer.likely_price_usd(
+            self.size,
+            input_tokens=self.characters / CHARACTERS_PER_TOKEN / self.images,
+            references=self.references / self.images,
+        )
+        return (each or 0.0) * self.images
+
+    @property
+    def high_usd(self) -> float:
+        """What is set aside."""
+        worst = self.offer.worst_price_usd(self.size) or 0.0
+        by_references = (self.offer.worst_price_usd(self.size, references=self.references) or 0.0) - worst
+        return worst * self.images + by_references
+
+
+@dataclass(slots=True)
+class Counts:
+    """What becomes of the jobs that are wanted."""
+
+    total: int = 0
+    finished: int = 0
+    cached: int = 0
+    duplicates: int = 0
+    parts: dict[tuple[str, str, str | None], Part] = field(default_factory=dict)  # by provider, model, size
+
+    @property
+    def to_send(self) -> int:
+        """The rest."""
+        return self.total - self.finished - self.cached - self.duplicates
 
 
 def estimate(  # noqa: PLR0913 - one argument for each source of facts
@@ -32,6 +102,9 @@ def estimate(  # noqa: PLR0913 - one argument for each source of facts
     strategy: str = "priority",
     latency_seconds: float | None = None,
     known: Callable[[Sequence[Job]], Container[str]] = lambda _: (),
+    start: float | None = None,
+    spent: Mapping[str, int] = MappingProxyType({}),
+    in_batches: bool = False,
 ) -> Mapping[str, Any]:
     """Plan every job with the provider that the strategy gives it to while all of them work.
 
@@ -47,50 +120,47 @@ def estimate(  # noqa: PLR0913 - one argument for each source of facts
         strategy: Which provider takes which job.
         latency_seconds: Of every answer, instead of typical ones.
         known: Finds the jobs, among some, that the cache answers.
+        start: When the run begins, in seconds since 1970: the day's quota comes back at the providers' midnight. None:
+            a day after the start.
+        spent: What other runs have sent today, by provider.
+        in_batches: They are ordered in batches, which count on no day's quota: nobody takes over.
 
     Returns:
         What `--dry-run` shows; money in USD, durations in seconds.
     """
-    total = finished = cached = duplicates = 0
-    wanted: Counter[tuple[str, str, str | None]] = Counter()  # provider, model, size
-    busy: dict[str, float] = {}  # seconds of work that each provider has been given
-    for job, is_known in _looked_up(jobs, known):
-        total += 1
-        if fingerprint(job.id) in done:
-            finished += 1
-            continue
-        if job.twin is not None:
-            duplicates += 1
-            continue
-        if is_known:
-            cached += 1
-            continue
-        able = [one for one in sellers if job.prompt.provider in (None, one.name) and not one.refuses(job.params)]
-        seller = _chosen(able, job, strategy, busy)
-        wanted[seller.name, job.params.model, job.params.size] += 1
-    by_name = {seller.name: seller for seller in sellers}
-    parts = [(by_name[name], by_name[name].offer(model), size, n) for (name, model, size), n in wanted.items()]
-    seconds, bound_by = _duration(parts, latency_seconds)
+    tracks = {
+        one.name: Track(
+            replace(one.settings.limits, rpd=None) if in_batches else one.settings.limits,
+            shared=not sandbox,
+            zone=one.settings.day_zone,
+            start=start,
+            spent=spent.get(one.name, 0),
+        )
+        for one in sellers
+    }
+    forecast = Forecast(tracks, together=strategy == "fastest")
+    counts = _place(_looked_up(jobs, known), done, _Choice(sellers, strategy, latency_seconds), forecast)
+    parts = list(counts.parts.values())
     return {
         "inputs": list(inputs),
         "output": output,
-        "jobs": total,
-        "already_done": finished,
-        "cached": cached,
-        "duplicates": duplicates,
-        "to_send": total - finished - cached - duplicates,
+        "jobs": counts.total,
+        "already_done": counts.finished,
+        "cached": counts.cached,
+        "duplicates": counts.duplicates,
+        "to_send": counts.to_send,
         "skipped_rows": skipped,
         "sandbox": sandbox,
         "strategy": strategy,
         "providers": [_provider(found) for found in _by_offer(parts)],
-        "sizes": {size or "default": sum(n for *_, s, n in parts if s == size) for size in {s for *_, s, _ in parts}},
+        "sizes": dict(_sizes(parts)),
         "cost_usd": {
-            "low": _money(sum((offer.price_usd(size) or 0.0) * n for _, offer, size, n in parts)),
-            "expected": _money(sum(_expected(offer, size) * n for _, offer, size, n in parts)),
-            "high": _money(sum((offer.worst_price_usd(size) or 0.0) * n for _, offer, size, n in parts)),
+            "low": _money(sum(part.low_usd for part in parts)),
+            "expected": _money(sum(part.expected_usd for part in parts)),
+            "high": _money(sum(part.high_usd for part in parts)),
         },
-        "duration_seconds": round(seconds, 1),
-        "bound_by": bound_by,
+        "duration_seconds": round(forecast.seconds, 1),
+        "bound_by": "rpd" if forecast.ends_after_a_rest else _bound(parts, forecast.last, latency_seconds),
         "warnings": list(warnings),
     }
 
@@ -102,86 +172,105 @@ def _looked_up(jobs: Iterable[Job], known: Callable[[Sequence[Job]], Container[s
         yield from ((job, job.id in found) for job in some)
 
 
-def _chosen(able: Sequence[Seller], job: Job, strategy: str, busy: dict[str, float]) -> Seller:
-    """Return who gets a job: the first, the cheapest, or whoever is done with it first."""
-    model, size = job.params.model, job.params.size
-    match strategy:
-        case "cheapest":
-            return min(able, key=lambda seller: seller.offer(model).price_usd(size) or 0.0)
-        case "fastest":
-            seller = min(able, key=lambda one: busy.get(one.name, 0.0) + _seconds_each(one, model, size))
-            busy[seller.name] = busy.get(seller.name, 0.0) + _seconds_each(seller, model, size)
-            return seller
-        case _:
-            return able[0]
+def _place(jobs: Iterable[tuple[Job, bool]], done: Container[int], choice: _Choice, forecast: Forecast) -> Counts:
+    """Let the jobs that must be sent enter, in their order, and count all of them."""
+    counts = Counts()
+    for job, is_known in jobs:
+        counts.total += 1
+        if fingerprint(job.id) in done:
+            counts.finished += 1
+        elif job.twin is not None:
+            counts.duplicates += 1
+        elif is_known:
+            counts.cached += 1
+        else:
+            name, params = forecast.place(choice.able(job)), job.params
+            part = counts.parts.get((name, params.model, params.size))
+            if part is None:
+                seller = choice.by_name[name]
+                part = Part(seller, seller.offer(params.model), params.size)
+                counts.parts[name, params.model, params.size] = part
+            part.add(job)
+    return counts
 
 
-def _seconds_each(seller: Seller, model: str, size: str | None) -> float:
-    """Return the seconds of a provider that one image takes when all its slots and its quota are used."""
-    limits = seller.settings.limits
-    latency = seller.offer(model).latency_seconds(size) or ASSUMED_LATENCY_SECONDS
-    rates = [_MINUTE / limit for limit in (limits.rpm, limits.ipm) if limit is not None]
-    return max([latency / limits.concurrency, *rates])
+class _Choice:
+    """Who can draw which job, in the order in which the strategy asks them; one answer for all jobs of a kind."""
+
+    def __init__(self, sellers: Sequence[Seller], strategy: str, latency_seconds: float | None) -> None:
+        self.by_name = {seller.name: seller for seller in sellers}
+        self._sellers, self._strategy, self._latency_seconds = sellers, strategy, latency_seconds
+        self._kinds: dict[tuple[Any, ...], list[tuple[str, Latency]]] = {}
+
+    def able(self, job: Job) -> list[tuple[str, Latency]]:
+        """Return their names, and how long each takes."""
+        params, provider = job.params, job.prompt.provider
+        kind = (
+            provider, params.model, params.size, params.aspect_ratio, params.seed is None, len(params.references),
+        )  # fmt: skip
+        if (known := self._kinds.get(kind)) is not None:
+            return known
+        found = [one for one in self._sellers if provider in (None, one.name) and not one.refuses(params)]
+        if self._strategy == "cheapest":  # the sort is stable: the user's order decides between equal prices
+            found.sort(key=lambda seller: seller.offer(params.model).price_usd(params.size) or 0.0)
+        able = [(one.name, _latency(one, params.model, params.size, self._latency_seconds)) for one in found]
+        self._kinds[kind] = able
+        return able
 
 
-_Part = tuple[Seller, Offer, str | None, int]
+def _latency(seller: Seller, model: str, size: str | None, told_seconds: float | None) -> Latency:
+    """Return how long a provider's slot is taken by an image."""
+    typical = seller.offer(model).latency_seconds(size)
+    return Latency(
+        told_seconds or typical or ASSUMED_LATENCY_SECONDS,
+        varies=not told_seconds and bool(typical),
+        polled=isinstance(load(seller.settings.protocol), TaskProvider),
+    )
 
 
-def _by_seller(parts: Sequence[_Part]) -> list[tuple[Seller, list[_Part]]]:
-    grouped: dict[str, tuple[Seller, list[_Part]]] = {}
+def _by_offer(parts: Sequence[Part]) -> list[list[Part]]:
+    grouped: dict[tuple[str, str], list[Part]] = {}
     for part in parts:
-        grouped.setdefault(part[0].name, (part[0], []))[1].append(part)
+        grouped.setdefault((part.seller.name, part.offer.model), []).append(part)
     return list(grouped.values())
 
 
-def _by_offer(parts: Sequence[_Part]) -> list[list[_Part]]:
-    grouped: dict[tuple[str, str], list[_Part]] = {}
+def _sizes(parts: Sequence[Part]) -> Counter[str]:
+    found: Counter[str] = Counter()
     for part in parts:
-        grouped.setdefault((part[0].name, part[1].model), []).append(part)
-    return list(grouped.values())
+        found[part.size or "default"] += part.images
+    return found
 
 
-def _provider(parts: Sequence[_Part]) -> dict[str, Any]:
+def _provider(parts: Sequence[Part]) -> dict[str, Any]:
     """Return the row of one provider's one model."""
-    seller, first, *_ = parts[0]
+    first = parts[0]
     return {
-        "name": seller.name,
-        "model": first.model,
-        "wire_model": first.wire_model,
-        "images": sum(n for *_, n in parts),
-        "limits": asdict(seller.settings.limits),
-        "price_usd": {size or "default": offer.price_usd(size) for _, offer, size, _ in parts},
-        "cost_usd": _money(sum(_expected(offer, size) * n for _, offer, size, n in parts)),
+        "name": first.seller.name,
+        "model": first.offer.model,
+        "wire_model": first.offer.wire_model,
+        "images": sum(part.images for part in parts),
+        "limits": asdict(first.seller.settings.limits),
+        "price_usd": {part.size or "default": part.offer.price_usd(part.size) for part in parts},
+        "cost_usd": _money(sum(part.expected_usd for part in parts)),
     }
 
 
-def _expected(offer: Offer, size: str | None) -> float:
-    """Return the likely price: half-way between the table and the worst, where tokens beside the image are billed."""
-    return ((offer.price_usd(size) or 0.0) + (offer.worst_price_usd(size) or 0.0)) / 2
+def _bound(parts: Sequence[Part], last: str | None, told_seconds: float | None) -> str:
+    """Name the limit that decides how long the provider takes that gives the last answer."""
+    found = [part for part in parts if part.seller.name == last]
+    if not found:
+        return "nothing"
+    limits, images = found[0].seller.settings.limits, sum(part.images for part in found)
+    work = sum(_latency(part.seller, part.offer.model, part.size, told_seconds).seconds * part.images for part in found)
+    return max(_bounds(limits, images, work), key=lambda bound: bound[0])[1]
 
 
-def _duration(parts: Sequence[_Part], latency_seconds: float | None) -> tuple[float, str]:
-    """Return the seconds of the slowest provider, and what bounds it."""
-    bounds = [
-        bound
-        for seller, found in _by_seller(parts)
-        for bound in _bounds(seller.settings.limits, found, latency_seconds)
-    ]
-    return max(bounds, key=lambda bound: bound[0], default=(0.0, "nothing"))
-
-
-def _bounds(limits: Limits, parts: Sequence[_Part], latency_seconds: float | None) -> list[tuple[float, str]]:
-    images = sum(n for *_, n in parts)
-    each = [
-        (latency_seconds or offer.latency_seconds(size) or ASSUMED_LATENCY_SECONDS, n) for _, offer, size, n in parts
-    ]
-    work, longest = sum(seconds * n for seconds, n in each), max(seconds for seconds, _ in each)
-    found = [(max(longest, work / limits.concurrency), "concurrency")]
+def _bounds(limits: Limits, images: int, work_seconds: float) -> list[tuple[float, str]]:
+    found = [(work_seconds / limits.concurrency, "concurrency")]
     for name, limit in (("rpm", limits.rpm), ("ipm", limits.ipm)):
         if limit is not None:
-            found.append((longest + (images - 1) // limit * _MINUTE, name))
-    if limits.rpd is not None and images > limits.rpd:
-        found.append(((images - 1) // limits.rpd * 86_400.0, "rpd"))
+            found.append(((images - 1) // limit * _MINUTE, name))
     return found
 
 

@@ -152,7 +152,10 @@ def run(prompts: Prompts, *, on_event: Observer | None = None, **options: Unpack
         RuntimeError: An event loop is running here already: use `await nanobatch.arun(...)`.
     """
     _refuse_running_loop("run", "arun")
-    return asyncio.run(arun(prompts, on_event=on_event, **options))
+    known = (
+        prompts if isinstance(prompts, str | os.PathLike) else _written(prompts)
+    )  # rows of a database are for this thread alone
+    return asyncio.run(_run(known, options, on_event))
 
 
 async def arun(prompts: Prompts, *, on_event: Observer | None = None, **options: Unpack[Options]) -> Result:
@@ -160,8 +163,12 @@ async def arun(prompts: Prompts, *, on_event: Observer | None = None, **options:
 
     When its task is cancelled it takes no new prompts, waits for the images on the wire as long as `run.grace_seconds`
     says, writes everything down, and then raises CancelledError. Cancelled once more it ends at once; what was on the
-    wire is recorded as possibly billed.
+    wire is recorded as possibly billed. Rows are read in another thread.
     """
+    return await _run(prompts, options, on_event)
+
+
+async def _run(prompts: Prompts | PromptFile, options: Options, on_event: Observer | None) -> Result:
     stop = Stop(hears_signals=False)
     work = asyncio.create_task(_arun(prompts, options, on_event, stop))  # outlives a cancellation, and is awaited below
     cancelled: asyncio.CancelledError | None = None
@@ -178,7 +185,7 @@ async def arun(prompts: Prompts, *, on_event: Observer | None = None, **options:
     return work.result()
 
 
-async def _arun(prompts: Prompts, options: Options, on_event: Observer | None, stop: Stop) -> Result:
+async def _arun(prompts: Prompts | PromptFile, options: Options, on_event: Observer | None, stop: Stop) -> Result:
     ready = await asyncio.to_thread(_ready, prompts, options)
     with contextlib.closing(ready.prepared.references), contextlib.ExitStack() as stack:
         reachable = await asyncio.to_thread(stack.enter_context, served(ready))
@@ -208,19 +215,20 @@ async def aestimate(prompts: Prompts, **options: Unpack[Options]) -> Mapping[str
     return await asyncio.to_thread(lambda: estimate(prompts, **options))
 
 
-def _ready(prompts: Prompts, options: Options, *, without_keys: bool = False) -> Ready:
+def _ready(prompts: Prompts | PromptFile, options: Options, *, without_keys: bool = False) -> Ready:
     """Turn options into what the command line would have made of them, and check everything."""
     given = dict(options)
     unknown = next((name for name in given if name not in Options.__annotations__), None)
     if unknown is not None:
         raise TypeError(f"there is no option {unknown!r}")
-    is_file = isinstance(prompts, str | os.PathLike)
+    file = os.fspath(prompts) if isinstance(prompts, str | os.PathLike) else None
+    rows = None if isinstance(prompts, str | os.PathLike) else _kept(prompts)
     flags = {_SETTINGS[name]: _plain(value) for name, value in given.items() if name in _SETTINGS}
     provider = given.get("provider")
     flags["providers"] = [provider] if isinstance(provider, str) else provider
     asked: dict[str, Any] = {name: given[name] for name in _REQUESTS if given.get(name) is not None}
     request = Request(
-        inputs=(os.fspath(prompts),) if is_file else (),  # type: ignore[arg-type]
+        inputs=() if file is None else (file,),
         batch="run" if given.get("batch") else None,
         **asked,
     )
@@ -231,8 +239,12 @@ def _ready(prompts: Prompts, options: Options, *, without_keys: bool = False) ->
         None if config is None else str(_plain(config)),
         sandbox=bool(given.get("sandbox")),
         without_keys=without_keys,
-        rows=None if is_file else _written(prompts),  # type: ignore[arg-type]
+        rows=rows,
     )
+
+
+def _kept(rows: Iterable[Row] | PromptFile) -> PromptFile:
+    return rows if isinstance(rows, PromptFile) else _written(rows)
 
 
 def _plain(value: Any) -> Any:
@@ -243,8 +255,10 @@ def _written(rows: Iterable[Row]) -> PromptFile:
     """Write rows to a temporary file, so that a million of them take no memory; it is gone with its reader.
 
     Raises:
-        InputError: A row is none.
+        InputError: A row is none, or the rows are one.
     """
+    if isinstance(rows, Mapping):
+        raise InputError("the prompts are one mapping; write a list of it: [{...}]")
     encode = msgspec.json.Encoder(enc_hook=_as_text).encode
     count = 0
 

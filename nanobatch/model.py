@@ -183,6 +183,7 @@ class Usage:
     text_tokens: int | None = None  # text and thinking that was billed as output
     image_tokens: int | None = None
     cost_usd: float | None = None  # some relays report money instead
+    input_image_tokens: int | None = None  # those of the input that are reference images
 
 
 @dataclass(frozen=True, slots=True)

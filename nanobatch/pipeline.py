@@ -46,6 +46,7 @@ from nanobatch.stopping import Stop, Stopped, StopReason
 from nanobatch.stores.local import LocalStore
 from nanobatch.stores.offload import Offload
 
+ASLEEP_SECONDS = 300.0  # at once: a laptop that is closed meanwhile stops the clock of sleepers, not the provider's day
 LoadReference = Callable[[str, Lane, str], Reference]  # by its digest, as the lane takes it with a model; blocks
 
 
@@ -221,7 +222,7 @@ class Pipeline:
                         StopReason("quota", f"the quota is spent: {parked.reason}", 5, resume_after=parked.until)
                     )
                     raise Stopped from parked
-                await self.clock.sleep(parked.until - self.clock.wall())
+                await self.clock.sleep(min(parked.until - self.clock.wall(), ASLEEP_SECONDS))
             except NoneLeft as none:
                 if none.everybody:
                     self.stop.ask(StopReason("account", none.reason, AccountStopped.exit_code))

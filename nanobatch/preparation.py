@@ -15,10 +15,11 @@ from nanobatch.batches.plan import StoredPlan
 from nanobatch.cache_assembly import preview
 from nanobatch.catalog import Catalog, load_catalog
 from nanobatch.clock import SystemClock
-from nanobatch.errors import ConfigError, InputError
+from nanobatch.errors import ConfigError, InputError, LedgerError
 from nanobatch.estimation import estimate
 from nanobatch.manifest import fingerprint, peek
 from nanobatch.model import Params, Prompt
+from nanobatch.optional_redis import where
 from nanobatch.planning import REAL, SANDBOX, Plan, Planner
 from nanobatch.planning import Defaults as PlanDefaults
 from nanobatch.providers import load
@@ -29,6 +30,7 @@ from nanobatch.settings import Settings
 from nanobatch.sources.files import PromptFiles
 from nanobatch.sources.lines import STANDARD_INPUT, PromptFile
 from nanobatch.sources.rows import ReadOptions
+from nanobatch.usage import spent_today
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,12 +186,20 @@ def output_folder(request: Request, told: str | None) -> Path:
     return Path("prompts-images" if first == STANDARD_INPUT else f"{Path(first).stem}-images")
 
 
-def dry_run(prepared: Prepared) -> Mapping[str, Any]:
-    """Say what the run would do and what it would cost. Nothing is written or sent."""
+def dry_run(prepared: Prepared, *, now: float | None = None, latency_seconds: float | None = None) -> Mapping[str, Any]:
+    """Say what the run would do and what it would cost. Nothing is written or sent.
+
+    Args:
+        prepared: The run.
+        now: When it would start, in seconds since 1970; by default at once.
+        latency_seconds: Of every answer, instead of typical ones.
+    """
+    start = SystemClock().wall() if now is None else now
     done: set[int] = set()
     if prepared.root.exists():
         done = _peek(prepared)
-    cache = preview(prepared.settings, prepared.request, now=SystemClock().wall())
+    cache = preview(prepared.settings, prepared.request, now=start)
+    spent, unknown = _spent(prepared.settings, start)
     found = estimate(
         prepared.planner.jobs(),
         prepared.sellers,
@@ -198,14 +208,29 @@ def dry_run(prepared: Prepared) -> Mapping[str, Any]:
         output=str(prepared.root),
         skipped=prepared.plan.skipped_count,
         sandbox=prepared.settings.sandbox,
-        warnings=prepared.warnings,
+        warnings=[*prepared.warnings, *unknown],
         strategy=prepared.settings.run.strategy,
+        latency_seconds=latency_seconds,
         known=lambda jobs: cache.find([job for job in jobs if job.twin is None and fingerprint(job.id) not in done]),
+        start=start,
+        spent=spent,
+        in_batches=prepared.request.batch is not None,
     )
     found = {**found, "semantic": cache.nearest, "warnings": [*found["warnings"], *cache.warnings]}
     if cache.unknown is not None:
         found = {**found, "cached": None, "warnings": [*found["warnings"], cache.unknown]}
     return found if prepared.request.batch is None else _in_batches(found, prepared.settings)
+
+
+def _spent(settings: Settings, now: float) -> tuple[Mapping[str, int], list[str]]:
+    """Return what other runs have sent today, by provider; and why nobody knows, if so."""
+    counting = any(provider.limits.rpd is not None for provider in settings.providers)
+    if settings.usage.url is not None and counting and not settings.sandbox:
+        return {}, [f"a plan does not ask {where(settings.usage.url)}; what other runs have sent today is not in it"]
+    try:
+        return spent_today(settings, environ=os.environ, home=Path.home(), now=now), []
+    except LedgerError as error:
+        return {}, [error.message]
 
 
 def _in_batches(plan: Mapping[str, Any], settings: Settings) -> Mapping[str, Any]:

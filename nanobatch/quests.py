@@ -77,7 +77,7 @@ def worst_price(offer: Offer, job: Job) -> float:
 
     The preflight has refused offers without a price, so a missing one is a bug here.
     """
-    price = offer.worst_price_usd(job.params.size)
+    price = offer.worst_price_usd(job.params.size, references=len(job.params.references))
     if price is None:
         raise AssertionError(f"{offer.provider} has no price for {job.params}")
     return price

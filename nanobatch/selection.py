@@ -92,6 +92,7 @@ class Selection:
             return None
         prices, models = self._value(name, "prices", None), self._value(name, "models", None)
         own_url = self._sandbox_url is not None or self._raw(name, "base_url") is not None
+        elsewhere = entry is not None and self._value(name, "base_url", None) not in (None, entry.base_url)
         return ProviderSettings(
             name=name,
             protocol=protocol,
@@ -100,7 +101,7 @@ class Selection:
             auth=auth,
             priority=self._value(name, "priority", self._default_priority(name)),
             limits=self._limits(name, entry),
-            terms=Terms(name, entry, prices, models, protocol, flex=flex),
+            terms=Terms(name, entry, prices, models, protocol, flex=flex, elsewhere=elsewhere),
             day_zone=self._value(name, "day_zone", entry.day_zone if entry else "UTC"),
             options=self._value(name, "options", {}) | ({"serviceTier": "flex"} if flex else {}),
             upload_url=self._value(name, "upload_url", entry.upload_url if entry and not own_url else None),

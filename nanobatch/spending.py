@@ -35,7 +35,7 @@ INSERT INTO spending (day, run, spent, possible, reserved) VALUES (?, ?, ?, ?, ?
 ON CONFLICT (day, run) DO UPDATE SET
     spent = spent + excluded.spent, possible = possible + excluded.possible, reserved = reserved + excluded.reserved
 """
-_GIVE = "UPDATE spending SET reserved = reserved - ? WHERE day = ? AND run = ? AND reserved >= ?"
+_RESERVED = "SELECT total(reserved) FROM spending WHERE day = ? AND run = ?"
 _TOTALS = "SELECT total(spent), total(possible), total(reserved) FROM spending WHERE day = ?"
 
 
@@ -75,6 +75,7 @@ class DaySpending:
         self.limit = limit_micro_usd
         self.run = run
         self._path, self._clock = path, clock
+        self._adopted: dict[tuple[str, str], int] = {}  # by day and run: what this one goes on with
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
@@ -109,29 +110,40 @@ class DaySpending:
         return day if fits else None
 
     def adopt(self, day: str, run: str, amount: int) -> bool:
-        """Take over what another run has set aside on a day; False where it is not there, as on another machine.
+        """Go on with what another run has set aside on a day; False where it is not there, as on another machine.
+
+        It stays in that run's row until it is settled: whoever comes after this run, and settles it, finds it there.
 
         Raises:
             StoreError: The database cannot be used.
         """
+        adopted = self._adopted.get((day, run), 0) + amount
         try:
-            self._database.execute("BEGIN IMMEDIATE")
-            try:
-                taken = self._database.execute(_GIVE, (amount, day, run, amount)).rowcount == 1
-                if taken:
-                    self._database.execute(_ADD, (day, self.run, 0, 0, amount))
-            finally:
-                self._database.execute("COMMIT")
+            [(reserved,)] = self._database.execute(_RESERVED, (day, run))
         except sqlite3.Error as error:
             raise self._unusable(error) from error
-        return taken
+        if reserved < adopted:
+            return False
+        self._adopted[day, run] = adopted
+        return True
 
-    def settle(self, day: str, amount: int, *, spent: int = 0, possible: int = 0) -> None:
-        """Replace what was set aside by what became of it. A database that fails leaves it set aside: never over."""
+    def settle(self, day: str, amount: int, *, spent: int = 0, possible: int = 0, run: str | None = None) -> None:
+        """Replace what was set aside by what became of it. A database that fails leaves it set aside: never over.
+
+        Args:
+            day: On which it was set aside.
+            amount: That was set aside.
+            spent: What it cost.
+            possible: What it may have cost.
+            run: Which has set it aside, where that was another one.
+        """
         try:
-            self._database.execute(_ADD, (day, self.run, spent, possible, -amount))
+            self._database.execute(_ADD, (day, run or self.run, spent, possible, -amount))
         except sqlite3.Error as error:
             _LOG.warning("day_spending_not_settled", extra={"error": str(error)})
+            return
+        if run is not None:
+            self._adopted[day, run] -= amount
 
     def totals(self, day: str | None = None) -> DayTotals:
         """Add up what all runs have done on a day; today where none is named.

@@ -85,7 +85,15 @@ class RedisDaySpending:
         """
         return self.totals(day).reserved >= amount
 
-    def settle(self, day: str, amount: int, *, spent: int = 0, possible: int = 0) -> None:
+    def settle(
+        self,
+        day: str,
+        amount: int,
+        *,
+        spent: int = 0,
+        possible: int = 0,
+        run: str | None = None,  # noqa: ARG002 - all runs share one sum
+    ) -> None:
         """Replace what was set aside by what became of it. A server that fails leaves it set aside: never over."""
         try:
             with self._redis.pipeline(transaction=True) as pipeline:

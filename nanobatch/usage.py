@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from nanobatch.budget import Budget, micro
 from nanobatch.clock import Clock
-from nanobatch.limits.embedded_ledger import EmbeddedLedger
+from nanobatch.limits.daily_quota import DailyQuota
+from nanobatch.limits.embedded_ledger import EmbeddedLedger, peek
 from nanobatch.limits.embedded_ledger import default_path as ledger_path
 from nanobatch.limits.holders import holder_name
 from nanobatch.limits.quota import Quota
@@ -67,6 +68,31 @@ async def shared_quota(
         yield partial(_share, ledger=ledger, run=run, clock=clock, warn=warn)
     finally:
         await ledger.close()
+
+
+def spent_today(settings: Settings, *, environ: Mapping[str, str], home: Path, now: float) -> dict[str, int]:
+    """Return how many requests all runs of this user have sent today, by provider, where days have a limit.
+
+    A plan asks no network, so it does not know what a Redis knows.
+
+    Args:
+        settings: Name the providers.
+        environ: Names the user's state folder.
+        home: The user's home.
+        now: In seconds since 1970.
+
+    Raises:
+        LedgerError: The ledger cannot be read.
+    """
+    counting = [provider for provider in settings.providers if provider.limits.rpd is not None]
+    if settings.sandbox or settings.usage.url is not None or not counting:
+        return {}
+    accounts = peek(ledger_path(environ, home), map(account_of, counting))
+    return {
+        provider.name: max(account.days.get(day.isoformat(), 0) for day in DailyQuota(1, provider.day_zone).days(now))
+        for provider in counting
+        if (account := accounts.get(account_of(provider))) is not None
+    }
 
 
 @contextlib.contextmanager

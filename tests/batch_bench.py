@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from nanobatch.engines.batch import Mode
 from nanobatch.events import Event, Warned
 from nanobatch.preparation import Request, prepare
 from nanobatch.settings import Settings
+from nanobatch.spending import DaySpending, DayTotals, default_path
 from nanobatch.stopping import Stop
 from tests.batch_server import BatchServer, Vendor, drawn
 
@@ -32,8 +34,10 @@ class BatchBench:
     cwd: Path
     server: BatchServer
     provider: str = "google"
+    provider_name: str = ""  # another name for the same vendor
     batch: dict[str, Any] = field(default_factory=lambda: {"rows": 5, "poll_seconds": 0.01})
     run_keys: dict[str, Any] = field(default_factory=dict)
+    usage_keys: dict[str, Any] = field(default_factory=dict)
     provider_keys: dict[str, Any] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
 
@@ -54,10 +58,13 @@ class BatchBench:
     def settings(self) -> Settings:
         version = "/v1" if self.provider == "openai" else "/v1beta"
         provider = {"base_url": self.server.root + version, "api_key": KEY, "batch": self.batch, **self.provider_keys}
+        if self.provider_name not in ("", self.provider):
+            prices = {"prices": {"1K": 0.067}, "batch": {"factor": 0.5, **self.batch}}
+            provider |= {"protocol": "gemini", "models": {"nano-banana-pro": "gemini-3-pro-image-preview"}, **prices}
         model = "gpt-image-2" if self.provider == "openai" else "nano-banana-pro"
         config = {
-            "defaults": {"model": model}, "run": self.run_keys, "output": {"dir": str(self.out)},
-            "providers": {self.provider: provider},
+            "defaults": {"model": model}, "run": self.run_keys, "usage": self.usage_keys, "output": {"dir": str(self.out)},
+            "providers": {self.provider_name or self.provider: provider},
         }  # fmt: skip
         (self.cwd / "nanobatch.yaml").write_text(json.dumps(config))
         return load_settings(config_path=None, flags={}, environ={}, cwd=self.cwd, user_folder=self.cwd / "none")
@@ -94,6 +101,12 @@ class BatchBench:
             record = records[key]
             assert record["status"] == "ok", record
             assert (self.out / record["file"]).read_bytes() == drawn(record["prompt"])
+
+    def day(self) -> DayTotals:
+        """Return what all runs have spent today."""
+        path = default_path(os.environ, Path.home())
+        with contextlib.closing(DaySpending(path, 1, run="reader", clock=SystemClock())) as day:
+            return day.totals()
 
     def titles(self) -> list[str]:
         """Return the titles of the batches that the vendor made."""

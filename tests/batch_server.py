@@ -83,9 +83,11 @@ class Vendor:
     shuffle: bool = True
     prefix: str = "BATCH_STATE_"
     lose_creates: int = 0  # replies to orders that are lost, though the batch is made
+    empty_creates: int = 0  # replies to orders in which nothing stands, though the batch is made
     refuse_creates: list[tuple[int, Any]] = field(default_factory=list)  # answers in place of a batch
     cut_downloads: int = 0
     cut_uploads: int = 0
+    refuse_uploads: bool = False
     lose_file: bool = False  # the results are gone
     downloads_elsewhere: bool = False  # results are at the documented address alone
     forget: bool = False  # batches are not known any more
@@ -242,11 +244,14 @@ def _handler(vendor: Vendor, root: Callable[[], str]) -> type[BaseHTTPRequestHan
 
         def upload(self, query: dict[str, list[str]], body: bytes) -> None:
             command = self.headers["x-goog-upload-command"]
-            if command == "start":
+            if vendor.refuse_uploads:
+                self.say(409, {"error": {"code": 409, "message": "not now", "status": "ABORTED"}})
+            elif command == "start":
                 vendor.calls["upload"] += 1
                 name = f"u{vendor.number()}"
                 vendor._uploads[name] = bytearray()
                 self.say(200, {}, {"x-goog-upload-url": f"{root()}/upload/v1beta/files?upload_id={name}"})
+            if command == "start" or vendor.refuse_uploads:
                 return
             data = vendor._uploads[query["upload_id"][0]]
             if command == "query":
@@ -293,7 +298,8 @@ def _handler(vendor: Vendor, root: Callable[[], str]) -> type[BaseHTTPRequestHan
                 vendor.lose_creates -= 1
                 self.connection.close()
                 raise OSError
-            self.say(200, self.described(job))
+            vendor.empty_creates -= 1
+            self.say(200, {} if vendor.empty_creates >= 0 else self.described(job))
 
         def described(self, job: Job) -> dict[str, Any]:
             file = f"files/{job.name.replace('/', '-')}"

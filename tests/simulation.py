@@ -23,6 +23,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from nanobatch.assembly import run
 from nanobatch.blobs import BlobScanner
 from nanobatch.catalog import Terms
@@ -30,9 +32,9 @@ from nanobatch.connections import Connections
 from nanobatch.errors import Ambiguous
 from nanobatch.events import Event
 from nanobatch.google_credentials import GoogleCredential
-from nanobatch.model import Request, Response
+from nanobatch.model import Blob, Request, Response
+from nanobatch.preparation import Prepared, prepare
 from nanobatch.preparation import Request as RunRequest
-from nanobatch.preparation import prepare
 from nanobatch.sandbox.delivery import page
 from nanobatch.sandbox.dialects import gemini
 from nanobatch.sandbox.dialects.base import Answer, Asked, Made, Order
@@ -71,6 +73,9 @@ class Vendor:
         priority: 1 is tried first.
         price: USD per image, for the user and in the books.
         plan: What it really allows, and what goes wrong; see the sandbox.
+        terms: What the user knows of prices, instead of one price for all.
+        more: Other settings of the provider, such as `flex`.
+        tariff: What an answer costs, as the vendor's books have it; None is the price.
     """
 
     name: str = "paper"
@@ -84,6 +89,10 @@ class Vendor:
     violations: Counter[str] = field(default_factory=Counter)
     days: Counter[str] = field(default_factory=Counter)  # requests let in, by day
     times: list[float] = field(default_factory=list)  # of the requests let in
+    terms: Terms | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)
+    tariff: Callable[[Mapping[str, Any]], float] | None = None
+    by_tariff_usd: float = 0.0
 
     def __post_init__(self) -> None:
         self._limits = VendorLimits()
@@ -96,7 +105,8 @@ class Vendor:
         return ProviderSettings(
             name=self.name, protocol="gemini", base_url=f"http://127.0.0.1:1/{self.name}/v1beta",
             api_key=Secret(f"secret-of-{self.name}"), auth="bearer", priority=self.priority, limits=self.limits,
-            terms=Terms(self.name, None, {"1K": self.price, "2K": 2 * self.price}), day_zone=self.day_zone,
+            terms=self.terms or Terms(self.name, None, {"1K": self.price, "2K": 2 * self.price}),
+            day_zone=self.day_zone, **self.more,
         )  # fmt: skip
 
     async def answer(self, request: Request, clock: VirtualClock, day: Callable[[float], tuple[int, float]]) -> Answer:
@@ -110,7 +120,7 @@ class Vendor:
         model, _, verb = action.partition(":")
         asked = Asked(
             {"Authorization": f"Bearer {self.settings.api_key}"}, {}, {"model": model, "action": verb, "version": "v1beta"},
-            json.dumps(request.json).encode(), clock.wall(),
+            msgspec.json.encode(request.json), clock.wall(),
         )  # fmt: skip
         order = gemini.read(asked)
         if isinstance(order, Answer):
@@ -144,12 +154,15 @@ class Vendor:
         if fault in _BROKEN_ON_THE_WAY:
             raise Ambiguous("the connection was reset")
         drawn = [Made(self._picture, "")] * (FAULTS[fault].draws if fault else 1)
-        return gemini.answer(order, drawn, fault)
+        answer = gemini.answer(order, drawn, fault)
+        if self.tariff is not None:
+            self.by_tariff_usd += self.tariff(answer.body)
+        return answer
 
     @property
     def spent_usd(self) -> float:
         """What its bill says."""
-        return self.billed.total() * self.price
+        return self.by_tariff_usd if self.tariff is not None else self.billed.total() * self.price
 
 
 @dataclass
@@ -169,6 +182,11 @@ class _Door:
                 answer = await self.vendor.answer(request, self.clock, self.day)
         except TimeoutError:
             raise Ambiguous("no answer in time") from None
+        if request.download:
+            path = self.new_part()
+            path.write_bytes(answer.encoded())
+            digest = hashlib.sha256(answer.encoded()).hexdigest()
+            return Response(200, {}, blob=Blob(path, path.stat().st_size, digest))
         body = answer.encoded()
         headers = {name.lower(): value for name, value in answer.headers.items()}
         if answer.status != 200:
@@ -191,6 +209,7 @@ class Found:
     summary: Mapping[str, Any]
     events: list[Event]
     seconds: float
+    plan: Mapping[str, Any] = field(default_factory=dict)  # what was foretold
 
     @property
     def records(self) -> list[dict[str, Any]]:
@@ -210,6 +229,10 @@ def simulate(  # noqa: PLR0913 - a run has many sides
     watch: Callable[[Event], None] | None = None,
     day: Callable[[float], tuple[int, float]] = lambda wall: (int(wall // 86_400), 86_400 - wall % 86_400),
     name: str = "p",
+    file: str | None = None,
+    defaults: Defaults = Defaults(size="1K"),  # noqa: B008 - frozen
+    caching: bool = False,
+    foretell: Callable[[Prepared], Mapping[str, Any]] | None = None,
     **run_settings: Any,
 ) -> Found:
     """Run to the end, or to the kill.
@@ -226,24 +249,31 @@ def simulate(  # noqa: PLR0913 - a run has many sides
         watch: Told of every event.
         day: Tells the vendor's day, and the seconds that are left of it.
         name: Of the prompt file; another one is another folder.
+        file: A prompt file that is there, instead of `prompts`.
+        defaults: Of the prompts.
+        caching: Two runs with the same prompts share images.
+        foretell: Plans the run before it starts.
         run_settings: Such as `retries`, `on_quota`, `strategy`.
     """
-    texts = [f"prompt {number}" for number in range(prompts)] if isinstance(prompts, int) else prompts
-    (root / f"{name}.txt").write_text("\n".join(texts) + "\n")
+    if file is None:
+        texts = [f"prompt {number}" for number in range(prompts)] if isinstance(prompts, int) else prompts
+        file = f"{name}.txt"
+        (root / file).write_text("\n".join(texts) + "\n")
     settings = Settings(
-        Defaults(size="1K"),
+        defaults,
         RunSettings(budget_usd=budget, **{"timeout_seconds": 60.0, **run_settings}),
         OutputSettings(dir=str(root / f"{name}-images")),
         tuple(vendor.settings for vendor in vendors),
         usage=UsageSettings(a_day),
-        cache=CacheSettings(enabled=False),  # two runs with the same prompts are two runs
+        cache=CacheSettings(enabled=caching),  # where it is off, two runs with the same prompts are two runs
     )
     os.environ["XDG_STATE_HOME"] = str(root / "state")
     work = _Work(root / f"{name}-images", vendors, seed, start, watch or (lambda _: None), day)
-    request = RunRequest(inputs=(str(root / f"{name}.txt"),))
-    if kill_at is None:
-        return work.go(prepare(request, settings))
-    return work.until_killed(prepare(request, settings), kill_at)
+    prepared = prepare(RunRequest(inputs=(str(root / file),)), settings)
+    plan = foretell(prepared) if foretell is not None else {}
+    found = work.go(prepared) if kill_at is None else work.until_killed(prepared, kill_at)
+    found.plan = plan
+    return found
 
 
 @dataclass

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from nanobatch.batches.uploads import at_home, upload_in_pieces
 from nanobatch.batches.wire import MEGABYTE, BatchState, Bounds, Phase, Read, Row, Talk, beside
-from nanobatch.errors import ExchangeError, Rejected, ServerFault
+from nanobatch.errors import ExchangeError, ServerFault
 from nanobatch.model import FREE, Answer, Order, Request, Response
 from nanobatch.providers.gemini import answered
 from nanobatch.providers.gemini_body import body_of_order
@@ -228,7 +228,7 @@ def _state_of(response: Response) -> BatchState:
         raise error
     state = _state(body_of(response))
     if not state.name:
-        raise Rejected("the answer names no batch", http_status=response.status, billed=None)
+        raise ServerFault("the answer names no batch", http_status=response.status)
     return state
 
 

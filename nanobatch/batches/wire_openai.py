@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from nanobatch.batches.wire import MEGABYTE, BatchState, Bounds, Phase, Read, Row, Talk
-from nanobatch.errors import ExchangeError, Rejected, ServerFault
+from nanobatch.errors import ExchangeError, ServerFault
 from nanobatch.model import FREE, Answer, Form, FormFile, Order, Reference, Request, Response
 from nanobatch.providers.openai import body_of_order
 from nanobatch.providers.openai_answers import answered, fault
@@ -159,7 +159,7 @@ def _state_of(response: Response) -> BatchState:
         raise error
     state = _state(body_of(response))
     if not state.name:
-        raise Rejected("the answer names no batch", http_status=response.status, billed=None)
+        raise ServerFault("the answer names no batch", http_status=response.status)
     return state
 
 

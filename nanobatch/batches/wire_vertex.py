@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from nanobatch.batches.storage import Storage
 from nanobatch.batches.wire import MEGABYTE, BatchState, Bounds, Phase, Read, Row, Talk
-from nanobatch.errors import ExchangeError, Rejected, ServerFault
+from nanobatch.errors import ExchangeError, ServerFault
 from nanobatch.model import FREE, Answer, Order, Request, Response
 from nanobatch.providers.gemini import answered
 from nanobatch.providers.gemini_body import body_of_order
@@ -163,7 +163,7 @@ class VertexBatches:
         if (error := fault(response)) is not None and not node(body, "name"):
             raise error
         if not node(body, "name"):
-            raise Rejected("the answer names no batch", http_status=response.status, billed=None)
+            raise ServerFault("the answer names no batch", http_status=response.status)
         return (yield from self._state(body))
 
     def _state(self, job: Any) -> Talk[BatchState]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,6 +12,8 @@ import msgspec
 from nanobatch.model import Job, Record, Status
 
 MOST_PLACES = 3  # where the same image is known to lie; the newest first
+_ABOUT_THE_PRICE = frozenset({"serviceTier", "service_tier"})
+_encode = msgspec.msgpack.Encoder().encode
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -37,11 +40,15 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     code: str = ""  # of a refusal, as the two below
     message: str = ""
     http_status: int | None = None
+    options: str | None = None  # of the provider then, see `options_of`; None where they were not noted yet
 
     @property
     def has_image(self) -> bool:
         """Whether it leads to an image."""
         return self.status == Status.OK
+
+
+_decode = msgspec.msgpack.Decoder(Entry).decode
 
 
 class Match(msgspec.Struct, frozen=True):
@@ -141,6 +148,7 @@ def entry_of(
     host: str = "",
     asked: Iterable[str] = (),
     embedded: Iterable[str] = (),
+    options: str | None = None,
 ) -> Entry:
     """Make the entry of a job that has just ended, with an image or a refusal.
 
@@ -152,10 +160,11 @@ def entry_of(
         host: This machine.
         asked: For a refusal, all providers that were asked.
         embedded: What --embed has written into the image.
+        options: The provider's, as `options_of` names them.
     """
     common: dict[str, Any] = {
         "job": record.job, "made_at": made_at, "provider": record.provider or "",
-        "cost_usd": record.cost_usd, "is_local": is_local, "host": host,
+        "cost_usd": record.cost_usd, "is_local": is_local, "host": host, "options": options,
     }  # fmt: skip
     if not record.has_image:
         error = record.error
@@ -182,3 +191,35 @@ def entry_of(
         warnings=record.warnings,
         embedded=tuple(embedded),
     )
+
+
+def options_of(options: Mapping[str, Any]) -> str:
+    """Name the fields that a user adds to a provider's requests: they decide what is drawn. Nothing names none.
+
+    >>> options_of({"serviceTier": "flex"}), options_of({"quality": "low"}) == options_of({"quality": "high"})
+    ('', False)
+    """
+    telling = {name: value for name, value in options.items() if name not in _ABOUT_THE_PRICE}
+    return blake2b(msgspec.json.encode(telling, order="sorted"), digest_size=8).hexdigest() if telling else ""
+
+
+def encoded(entry: Entry) -> bytes:
+    """Write an entry. A place whose name is no UTF-8, or half a character of a vendor's, gets question marks."""
+    try:
+        return _encode(entry)
+    except UnicodeEncodeError:
+        return _encode({name: _plain(value) for name, value in msgspec.to_builtins(entry).items()})
+
+
+def decoded(value: bytes) -> Entry | None:
+    """Read an entry; what is none is a miss."""
+    try:
+        return _decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value

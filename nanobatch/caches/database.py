@@ -65,7 +65,25 @@ class Database:
                 self._connection = self._opened()
             yield self._connection
         except (OSError, sqlite3.Error, msgspec.DecodeError) as error:
-            raise CacheError(f"the cache {self.path} cannot be used: {error}") from error
+            advice = "; `nanobatch cache clear` makes a new one" if _is_damage(error) else ""
+            raise CacheError(f"the cache {self.path} cannot be used: {error}{advice}") from error
+
+    def drop_if_damaged(self) -> None:
+        """Delete a database that is none any more, for whoever wants it empty; the next use makes a new one.
+
+        Raises:
+            CacheError: It cannot be used for another reason.
+        """
+        try:
+            with self.using() as connection:
+                if connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",):
+                    return
+        except CacheError as error:
+            if not _is_damage(error.__cause__):
+                raise
+        self.close()
+        for end in ("", "-wal", "-shm"):
+            self.path.with_name(self.path.name + end).unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def changing(self) -> Iterator[sqlite3.Connection]:
@@ -102,6 +120,11 @@ class Database:
             connection.close()
             raise
         return connection
+
+
+def _is_damage(error: BaseException | None) -> bool:
+    """Tell damage from a database that is busy, full or not to be written: these are kinds of it to SQLite."""
+    return type(error) is sqlite3.DatabaseError
 
 
 @contextlib.contextmanager

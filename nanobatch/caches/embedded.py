@@ -6,9 +6,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import msgspec
-
-from nanobatch.caches.base import Entry, with_place
+from nanobatch.caches.base import Entry, decoded, encoded, with_place
 from nanobatch.caches.database import Database, peeking
 from nanobatch.caches.delivery import is_there
 from nanobatch.caches.kept import KeptImages
@@ -25,8 +23,6 @@ ON CONFLICT (job) DO UPDATE SET made = excluded.made, expires = excluded.expires
 _COUNT = (
     "INSERT INTO counts (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value"
 )
-_encode = msgspec.msgpack.Encoder().encode
-decode = msgspec.msgpack.Decoder(Entry).decode
 
 
 class EmbeddedCache:
@@ -61,26 +57,27 @@ class EmbeddedCache:
         for entry in entries:
             expires = entry.made_at + self._ttl if self._ttl else None
             kept = entry.bytes if self._keep_bytes and entry.has_image and self._is_kept(entry) else 0
-            rows.append((bytes.fromhex(entry.job), entry.made_at, expires, now, kept, _encode(entry)))
+            rows.append((bytes.fromhex(entry.job), entry.made_at, expires, now, kept, encoded(entry)))
         with self._database.changing() as connection:
             connection.executemany(_PUT, rows)
         if self._keep_bytes:
             self._make_room(sum(row[4] for row in rows))
 
     def used(self, entries: Sequence[Entry], *, now: float) -> None:
-        """Note that entries were of use just now."""
-        rows = [(now, _encode(entry), bytes.fromhex(entry.job)) for entry in entries]
+        """Note that entries were of use just now; those that another process has replaced since stay as they are."""
+        rows = [(now, encoded(entry), bytes.fromhex(entry.job), entry.made_at) for entry in entries]
         saved = sum(entry.cost_usd for entry in entries if entry.has_image)
         with self._database.changing() as connection:
-            connection.executemany("UPDATE entries SET used = ?, value = ? WHERE job = ?", rows)
+            connection.executemany("UPDATE entries SET used = ?, value = ? WHERE job = ? AND made = ?", rows)
             connection.executemany(_COUNT, [("hits", len(entries)), ("saved_usd", saved)])
 
     def forget(self, entries: Sequence[Entry]) -> None:
         """Drop entries, and own copies that are not what they should be."""
         for entry in entries:
             self._copies.drop(entry.sha256, entry.extension)
+        rows = [(bytes.fromhex(entry.job), entry.made_at) for entry in entries]
         with self._database.changing() as connection:
-            connection.executemany("DELETE FROM entries WHERE job = ?", [(bytes.fromhex(one.job),) for one in entries])
+            connection.executemany("DELETE FROM entries WHERE job = ? AND made = ?", rows)
 
     def image(self, entry: Entry) -> bytes | None:
         """Carry no bytes: own copies are places like others."""
@@ -122,8 +119,8 @@ def shrink(connection: sqlite3.Connection, copies: KeptImages, limit: int) -> in
     for job, kept, value in connection.execute("SELECT job, kept, value FROM entries WHERE kept > 0 ORDER BY used"):
         if total <= limit:
             break
-        entry = decode(value)
-        freed += copies.drop(entry.sha256, entry.extension)
+        if (entry := decoded(value)) is not None:
+            freed += copies.drop(entry.sha256, entry.extension)
         total -= kept
         dropped.append((job,))
     connection.executemany("UPDATE entries SET kept = 0 WHERE job = ?", dropped)
@@ -160,4 +157,5 @@ def _found(connection: sqlite3.Connection, jobs: Sequence[str], *, now: float, t
             (*map(bytes.fromhex, some), youngest, now),
         )
         for (value,) in rows:
-            yield decode(value)
+            if (entry := decoded(value)) is not None:
+                yield entry

@@ -6,9 +6,10 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+from nanobatch.caches.base import decoded
 from nanobatch.caches.database import Database
 from nanobatch.caches.delivery import is_there
-from nanobatch.caches.embedded import COPIES, decode, kept_bytes, shrink
+from nanobatch.caches.embedded import COPIES, kept_bytes, shrink
 from nanobatch.caches.kept import KeptImages
 
 
@@ -31,7 +32,8 @@ class EmbeddedUpkeep:
         worth = 0.0
         with self._database.using() as connection:
             for (value,) in connection.execute("SELECT value FROM entries"):
-                entry = decode(value)
+                if (entry := decoded(value)) is None:
+                    continue
                 images += entry.has_image
                 refusals += not entry.has_image
                 size += entry.bytes
@@ -62,7 +64,8 @@ class EmbeddedUpkeep:
         return {"expired": expired, "gone": len(gone), "freed_bytes": freed}
 
     def clear(self) -> dict[str, Any]:
-        """Drop everything; images in output folders stay where they are."""
+        """Drop everything, a damaged database too; images in output folders stay where they are."""
+        self._database.drop_if_damaged()
         with self._database.changing() as connection:
             dropped = connection.execute("DELETE FROM entries").rowcount
             connection.execute("DELETE FROM meanings")
@@ -80,7 +83,9 @@ class EmbeddedUpkeep:
         """Find the entries of images that are nowhere any more."""
         gone = []
         for job, value in connection.execute("SELECT job, value FROM entries"):
-            entry = decode(value)
+            if (entry := decoded(value)) is None:  # damaged
+                gone.append((job,))
+                continue
             own = self._copies.path(entry.sha256, entry.extension)
             if entry.has_image and not is_there(entry) and not own.exists():
                 gone.append((job,))
@@ -88,6 +93,7 @@ class EmbeddedUpkeep:
 
     def _drop_unknown(self, connection: sqlite3.Connection) -> int:
         """Drop own copies that no entry leads to; return the bytes that this frees."""
-        known = {decode(value).sha256 for (value,) in connection.execute("SELECT value FROM entries WHERE kept > 0")}
+        found = [decoded(value) for (value,) in connection.execute("SELECT value FROM entries WHERE kept > 0")]
+        known = {entry.sha256 for entry in found if entry is not None}
         strangers = [path for path in self._copies.files() if path.suffix != ".part" and path.stem not in known]
         return sum(self._copies.drop(path.stem, path.suffix) for path in strangers)

@@ -11,20 +11,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from nanobatch.caches.base import Entry
+from nanobatch.caches.base import Entry, decoded, encoded
 from nanobatch.errors import CacheError
 
 _TIMEOUT_SECONDS = 1.0  # of small questions: a slow cache is none
 _BYTES_TIMEOUT_SECONDS = 5.0  # of an image on its way
 _AT_ONCE = 500  # ids in one question
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Entry).decode
 
 
 class RedisDoor:
@@ -113,7 +110,7 @@ class RedisCache:
             with self._door.asking():
                 if data is not None:
                     self._door.patient.set(self._door.bytes_key(entry.sha256), data, ex=seconds)
-                self._door.quick.set(self._door.entry_key(entry.job), _encode(entry), ex=seconds)
+                self._door.quick.set(self._door.entry_key(entry.job), encoded(entry), ex=seconds)
 
     def used(self, entries: Sequence[Entry], *, now: float) -> None:
         """Note that entries were of use just now."""
@@ -121,7 +118,7 @@ class RedisCache:
         saved = sum(entry.cost_usd for entry in entries if entry.has_image)
         with self._door.asking(), self._door.quick.pipeline(transaction=False) as pipeline:
             for entry in entries:
-                pipeline.set(self._door.entry_key(entry.job), _encode(entry), xx=True, keepttl=True)
+                pipeline.set(self._door.entry_key(entry.job), encoded(entry), xx=True, keepttl=True)
             pipeline.hincrby(self._door.counts_key, "hits", len(entries))
             pipeline.hincrbyfloat(self._door.counts_key, "saved_usd", saved)
             pipeline.execute()
@@ -151,14 +148,6 @@ class RedisCache:
             return Path(entry.places[0]).read_bytes()
         except OSError:
             return None
-
-
-def decoded(value: bytes) -> Entry | None:
-    """Read an entry; what is none is a miss."""
-    try:
-        return _decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
 
 
 def _client(url: str, timeout_seconds: float) -> Redis:

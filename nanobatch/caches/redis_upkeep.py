@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from nanobatch.caches.base import Entry
-from nanobatch.caches.redis_cache import RedisDoor, decoded
+from nanobatch.caches.base import Entry, decoded
+from nanobatch.caches.redis_cache import RedisDoor
 
 _AT_ONCE = 500
 

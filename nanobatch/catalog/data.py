@@ -33,6 +33,8 @@ class Model:
     seed: bool
     references: int  # how many images a job may start from
     image_tokens: Mapping[str, int]
+    text_tokens: int | None  # text and thinking that usually come with an image and are billed as output
+    reference_tokens: int  # of one reference image
     latency_seconds: Mapping[str, float]  # a typical answer, for estimates only
     retired: dt.date | None
     successor: str | None
@@ -45,6 +47,12 @@ class TokenPrices:
     input: float
     text: float  # text and thinking that is billed as output
     image: float
+    input_image: float | None = None  # reference images; None: as the rest of the input
+
+    def times(self, factor: float) -> TokenPrices:
+        """Return so many times these prices."""
+        by_image = None if self.input_image is None else self.input_image * factor
+        return TokenPrices(self.input * factor, self.text * factor, self.image * factor, by_image)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +115,7 @@ class ProviderEntry:
     prices: Mapping[str, Mapping[str, float]]  # model id -> size -> USD per image
     token_prices: Mapping[str, TokenPrices]
     price_source: str
+    kept_prices: str | None  # what genai-prices calls the vendor, for models that are not in `token_prices`
     worst_factor: float  # times the table price: the most that one image has been seen to cost
     tiers: Mapping[str, Tier]
     default_tier: str
@@ -178,6 +187,8 @@ def _model(name: str, entry: Mapping[str, Any], ratios: Mapping[str, Any], pixel
         seed=entry.get("seed", True),
         references=entry.get("references", 0),
         image_tokens=entry.get("image_tokens", {}),
+        text_tokens=entry.get("text_tokens"),
+        reference_tokens=entry.get("reference_tokens", 0),
         latency_seconds=entry.get("latency_seconds", {}),
         retired=entry.get("retired"),
         successor=entry.get("successor"),
@@ -198,6 +209,7 @@ def _provider(name: str, entry: Mapping[str, Any]) -> ProviderEntry:
         prices=prices["models"],
         token_prices={model: TokenPrices(**tokens) for model, tokens in prices.get("per_million_tokens", {}).items()},
         price_source=prices["source"],
+        kept_prices=prices.get("genai_prices"),
         worst_factor=float(prices["worst_factor"]),
         tiers={tier: Tier(**preset) for tier, preset in limits["tiers"].items()},
         default_tier=limits["default_tier"],

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from nanobatch.catalog import kept_prices
 from nanobatch.catalog.data import Catalog, Model, Protocol, ProviderEntry, ReferenceRules, TokenPrices
 from nanobatch.errors import ConfigError
 from nanobatch.model import SIZES, Usage
@@ -25,6 +26,7 @@ class Terms:
     protocol: str = ""  # empty: the one that the catalog names
     flex: bool = False  # the cheaper tier of service is asked for
     batch_factor: float | None = None  # images are ordered in batches, at the price times this
+    elsewhere: bool = False  # at an address that the user gives: what the vendor's tokens cost says nothing of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,23 +72,58 @@ class Offer:
         """Return the price of one image, or None where it is unknown."""
         return self.prices.get(size or "1K")
 
-    def worst_price_usd(self, size: str | None) -> float | None:
-        """Return the most that one image may cost, thinking and text included, at the usual tier of service."""
+    def worst_price_usd(self, size: str | None, *, references: int = 0) -> float | None:
+        """Return the most that one image may cost, at the usual tier of service: thinking, text and references too."""
         price = self.price_usd(size)
-        return None if price is None else price * self.worst_factor / self.flex_factor
+        if price is None:
+            return None
+        return price * self.worst_factor / self.flex_factor + self._references_usd(references)
+
+    def likely_price_usd(self, size: str | None, *, input_tokens: float = 0, references: float = 0) -> float | None:
+        """Return what an image costs on average, or None where its price is unknown.
+
+        By the tokens that usually come, where they decide and are known: half-way to the worst price would be wrong by
+        as much as the worst is rare. Where nobody has recorded them, half-way is the best guess.
+
+        Args:
+            size: Of the image.
+            input_tokens: Of the prompt.
+            references: How many images come with it. Both may be averages over many jobs.
+        """
+        price, known = self.price_usd(size), self.known
+        image = known.image_tokens.get(size or "1K") if known is not None else None
+        if price is None or self.token_prices is None or known is None:
+            return price
+        by_references = self._references_usd(references) * self.flex_factor
+        if image is None or known.text_tokens is None:
+            return price * (1 + self.worst_factor) / 2 + by_references
+        tokens = input_tokens * self.token_prices.input + known.text_tokens * self.token_prices.text
+        return (tokens + image * self.token_prices.image) * self.flex_factor / _MILLION + by_references
+
+    def _references_usd(self, references: float) -> float:
+        """Return what reference images cost at the usual tier of service."""
+        if self.token_prices is None or self.known is None:
+            return 0.0
+        prices = self.token_prices
+        each = prices.input if prices.input_image is None else prices.input_image
+        return references * self.known.reference_tokens * each / _MILLION
 
     def usage_cost_usd(self, usage: Usage) -> float | None:
         """Return what the reported tokens cost, or None where tokens do not decide.
 
-        Cost = input x its price + image tokens x theirs + text and thinking x theirs, each per million.
+        Cost = input x its price + image tokens x theirs + text and thinking x theirs, each per million; reference
+        images are input with a price of their own.
         """
         if usage.cost_usd is not None:
             return usage.cost_usd
         prices = self.token_prices
         if prices is None or usage.image_tokens is None:
             return None
+        references = min(usage.input_image_tokens or 0, usage.input_tokens or 0)
+        by_image = prices.input if prices.input_image is None else prices.input_image
         total = (
-            (usage.input_tokens or 0) * prices.input
+            ((usage.input_tokens or 0) - references) * prices.input
+            + references * by_image
             + usage.image_tokens * prices.image
             + (usage.text_tokens or 0) * prices.text
         )
@@ -144,7 +181,7 @@ def _in_batches(offer: Offer, terms: Terms, factor: float) -> Offer:
         raise ConfigError(f"{terms.provider} sells batches of {', '.join(sold)}, not of {offer.model}")
     tokens = offer.token_prices
     if tokens is not None:
-        tokens = TokenPrices(tokens.input * factor, tokens.text * factor, tokens.image * factor)
+        tokens = tokens.times(factor)
     return replace(offer, prices={size: price * factor for size, price in offer.prices.items()}, token_prices=tokens)
 
 
@@ -186,12 +223,28 @@ def _listed(
         wire_model=wire,
         known=known,
         prices={size: price * factor for size, price in prices.items()} if by_table else prices,
-        token_prices=entry.token_prices.get(known.id) if by_table and known is not None else None,
+        token_prices=_token_prices(terms, entry, known, wire=wire),
         worst_factor=entry.worst_factor if by_table else 1.0,
         carries=_carries(known, catalog.protocols.get(terms.protocol or entry.protocol), entry),
         flex_factor=factor,
         warning=warning,
     )
+
+
+def _token_prices(terms: Terms, entry: ProviderEntry, known: Model | None, *, wire: str) -> TokenPrices | None:
+    """Return what a model's tokens cost: as our table says, else as genai-prices does.
+
+    A price that the user sets instead of ours is flat, as for a contract. Where we know no price of the model, the
+    user can only guess what the vendor bills by tokens: the guess is set aside, the answer's tokens say what it was.
+    """
+    ours = entry.token_prices.get(known.id) if known is not None else None
+    if terms.prices is None:
+        return ours
+    if terms.elsewhere or (known is not None and known.id in entry.prices):
+        return None
+    if ours is None and entry.kept_prices is not None:
+        return kept_prices.token_prices(entry.kept_prices, wire)
+    return ours
 
 
 def _flex_factor(terms: Terms, entry: ProviderEntry, known: Model | None) -> float:

@@ -62,6 +62,7 @@ class BatchEngine:
     tick: Callable[[], None]  # lets observers act on time, about every second
     deadline_seconds: float | None = None  # from the start; what is open then is cancelled
     waiting: bool = False  # chunks had no room
+    is_poor: bool = False  # and that was for want of money that is set aside for other orders
     limit: LimitReached | None = None  # the budget is used up: what is ordered is still collected
     orders: Orders = field(init=False)
     collection: Collection = field(init=False)
@@ -100,6 +101,7 @@ class BatchEngine:
         stop = self.office.stop
         try:
             await self.orders.recover()
+            self._tell_unasked()
             await self._go()
         except Stopped:
             pass
@@ -114,6 +116,12 @@ class BatchEngine:
         finally:
             for _, ready in self._ready:
                 self.office.take_back(ready.batch, "never ordered")
+
+    def _tell_unasked(self) -> None:
+        office = self.office
+        unasked = {batch.provider for batch in office.journal.open if batch.name and batch.provider not in office.lanes}
+        for provider in sorted(unasked):
+            office.warn(f"batches at {provider} are open, which this run does not use; `batch collect` fetches them")
 
     async def _go(self) -> None:
         chunks = self.office.cut(self.office.chosen())
@@ -137,8 +145,9 @@ class BatchEngine:
         while True:
             if self.limit is None:
                 await self._order_what_has_room(chunks)
+            is_hopeless = self.is_poor and not self._waited_for()  # nothing that is open here will make room
             await self._look()
-            if office.clock.monotonic() >= ends and office.journal.open:
+            if office.clock.monotonic() >= ends and self._waited_for():
                 ends = math.inf
                 self.limit = LimitReached("the deadline has passed")
                 office.warn("the deadline has passed: what is open is cancelled")
@@ -146,10 +155,14 @@ class BatchEngine:
             if office.again and self.limit is None and not self.waiting:
                 again, office.again = office.again, []
                 chunks = chain(chunks, office.cut(office.weighed(again)))
-            elif office.journal.open or (self.waiting and self.limit is None):
+            elif self._waited_for() or (self.waiting and self.limit is None and not is_hopeless):
                 await self._rest(ends)
             else:
                 return
+
+    def _waited_for(self) -> list[Batch]:
+        """Return the open batches that this run can ask about; others are at providers that it does not use."""
+        return [batch for batch in self.office.journal.open if batch.provider in self.office.lanes]
 
     async def _cancel_all(self) -> None:
         """Ask the vendors to end every open batch. What is drawn already is collected when they have."""
@@ -166,7 +179,7 @@ class BatchEngine:
 
     async def _order_what_has_room(self, chunks: Iterator[Chunk]) -> None:
         """Order until a limit says stop."""
-        self.waiting = False
+        self.waiting = self.is_poor = False
         while self._ready:
             lane, ready = self._ready[0]
             if self.office.clock.wall() - ready.batch.planned_at > FILE_SECONDS:
@@ -192,7 +205,7 @@ class BatchEngine:
                 return
             self._next = Chunk(chunk.lot, left, chunk.weight) if left else None
             if found is None and left:
-                self.waiting = True  # for money
+                self.waiting = self.is_poor = True
                 return
             if found is not None and await self._order(lane, found) is Outcome.LATER:
                 self._ready.append((lane, found))

@@ -49,6 +49,8 @@ class Collection:
             if missing is None:
                 office.tell(lane, f"reading the results of {batch.name}")
                 await self._read(lane, batch, reading, number)
+        if gone is not None:
+            await self._make_sure(lane, batch)
         office.stop.check()
         await self._tell_missing(lane, batch, reading, gone)
         office.stop.check()
@@ -74,6 +76,15 @@ class Collection:
             else:
                 return None
         return gone
+
+    async def _make_sure(self, lane: BatchLane, batch: Batch) -> None:
+        """Ask for a batch whose results are gone: to the key of another account both look like that, and are not.
+
+        Raises:
+            ExchangeError: The vendor does not know the batch either.
+        """
+        assert batch.name is not None
+        await self.office.hold(lane, lane.wire.poll(batch.name))
 
     async def forget(self, lane: BatchLane, batch: Batch, error: ExchangeError) -> None:
         """End the jobs of a batch that the vendor does not know any more; whether they were drawn nobody can say."""

@@ -7,9 +7,11 @@ before it, and when its reply is lost, the account is searched for that title un
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
 import os
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -119,10 +121,25 @@ class Orders:
             ExchangeError: The vendor did not take the file.
             StoreError: Something could not be written.
         """
-        office = self.office
         chunk, left = self._afford(lane, chunk)
         if not chunk.jobs:
             return None, left
+        with self._money_back(chunk):
+            return await self._made_ready(lane, chunk), left
+
+    @contextlib.contextmanager
+    def _money_back(self, chunk: Chunk) -> Iterator[None]:
+        """Set nothing aside any more for a chunk that cannot be made ready: it will not be ordered."""
+        try:
+            yield
+        except BaseException:
+            for job in chunk.jobs:
+                if (reservation := self.office.held.pop(job.id, None)) is not None:
+                    self.office.budget.release(reservation)
+            raise
+
+    async def _made_ready(self, lane: BatchLane, chunk: Chunk) -> Ready | None:
+        office = self.office
         title = f"nanobatch-{secrets.token_hex(8)}"
         ids = tuple(job.id for job in chunk.jobs)
         lot = chunk.lot
@@ -147,11 +164,11 @@ class Orders:
             chunk = replace(chunk, jobs=tuple(job for job in chunk.jobs if job.id not in bad))
         if not chunk.jobs:
             office.take_back(batch, "no row could be written")
-            return None, left
+            return None
         await self._upload(lane, batch)
         self._intend(lane, batch, chunk)
         await asyncio.to_thread(office.folder.ledger.sync)
-        return Ready(batch, chunk), left
+        return Ready(batch, chunk)
 
     async def order(self, lane: BatchLane, ready: Ready) -> Outcome:
         """Order what is uploaded.

@@ -57,6 +57,7 @@ class Account(msgspec.Struct):
     days: dict[str, int] = {}
     holders: dict[str, Holder] = {}
     blocked_until: float = 0.0
+    asked_at: float = 0.0  # last, by the clock of then
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ class Ask:
     wants_slots: int = 0
     returned: Sequence[Returned] = ()
     blocked_for: float = 0.0  # seconds for which the provider asked everybody to wait
-    day_is_spent: bool = False  # the provider says so
+    spent_days: frozenset[str] = frozenset()  # that are over, as the provider says
     leaves: bool = False
 
 
@@ -148,8 +149,8 @@ class _Exchange:
         self._forget()
         for item in ask.returned:
             self._take_back(item)
-        if ask.day_is_spent and ask.per_day is not None:
-            for day in ask.days:
+        if ask.per_day is not None:
+            for day in ask.spent_days:
                 account.days[day] = max(ask.per_day, account.days.get(day, 0))
         if ask.leaves:
             account.holders.pop(ask.holder, None)
@@ -178,7 +179,12 @@ class _Exchange:
 
     def _forget(self) -> None:
         account, now = self.account, self.now
-        for name in [name for name, who in account.holders.items() if not now - ALIVE_SECONDS < who.seen <= now + 1]:
+        if now < account.asked_at:  # the clock was set back: what is on lasts as long as it would have
+            account.blocked_until -= account.asked_at - now
+            for who in account.holders.values():
+                who.seen = min(who.seen, now)
+        account.asked_at = now
+        for name in [name for name, who in account.holders.items() if who.seen <= now - ALIVE_SECONDS]:
             del account.holders[name]
         for meter in self.ask.meters:
             cells = account.meters.setdefault(meter.kind, [])
@@ -190,7 +196,8 @@ class _Exchange:
             del cells[:gone]
             self._left[meter.kind] = meter.capacity - sum(cell.amount for cell in cells)
         for day in sorted(account.days)[:-_DAYS_KEPT]:
-            del account.days[day]
+            if day not in self.ask.days:  # as after days of a clock that was ahead
+                del account.days[day]
 
     def _take_back(self, item: Returned) -> None:
         for meter in self.ask.meters:

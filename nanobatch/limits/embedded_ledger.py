@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import quote
 
 import msgspec
 
@@ -29,6 +30,24 @@ _WRITE = "INSERT INTO accounts (name, state) VALUES (?, ?) ON CONFLICT (name) DO
 def default_path(environ: Mapping[str, str], home: Path) -> Path:
     """Return where the ledger of a user lives."""
     return Path(environ.get("XDG_STATE_HOME") or home / ".local" / "state") / "nanobatch" / "usage.sqlite"
+
+
+def peek(path: Path, names: Iterable[str]) -> dict[str, Account]:
+    """Return what is known of some accounts, for a plan: nothing is made, changed or locked.
+
+    Raises:
+        LedgerError: The database cannot be read.
+    """
+    if not path.exists():
+        return {}
+    # With a log beside it, readers need that one, too. Without one nobody writes now, and a plain file is read.
+    how = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "immutable=1"
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{quote(str(path.absolute()))}?{how}", uri=True)) as database:
+            rows = {name: database.execute(_READ, (name,)).fetchone() for name in names}
+        return {name: msgspec.msgpack.decode(row[0], type=Account) for name, row in rows.items() if row is not None}
+    except (sqlite3.Error, msgspec.DecodeError) as error:
+        raise LedgerError(f"the usage of all runs in {path} cannot be read: {error}") from error
 
 
 class EmbeddedLedger:
@@ -52,7 +71,7 @@ class EmbeddedLedger:
         """
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, self._exchange, account, ask)
-        except (OSError, sqlite3.Error, msgspec.DecodeError) as error:
+        except (OSError, sqlite3.Error, msgspec.DecodeError, UnicodeDecodeError) as error:
             raise LedgerError(f"the usage of all runs cannot be kept in {self._path}: {error}") from error
 
     async def close(self) -> None:

@@ -23,6 +23,11 @@ class Receipt:
     requests: int
 
 
+def margin_of(window_seconds: float, usual_seconds: float = 1.0) -> float:
+    """Return what is added to a window: the same part of a shorter one, and a quarter of the usual at least."""
+    return usual_seconds * min(1.0, max(window_seconds / _MINUTE, _LEAST_MARGIN))
+
+
 class Quota:
     """Spend a cost from every dimension at once, or from none.
 
@@ -45,7 +50,7 @@ class Quota:
         self._requests = TokenBucket(
             UNLIMITED if rpm is None else max(1, int(rpm * share)),
             window_seconds=window_seconds,
-            margin_seconds=margin_seconds * min(1.0, max(share, _LEAST_MARGIN)),
+            margin_seconds=margin_of(window_seconds, margin_seconds),
         )
         self._images = None if ipm is None else TokenBucket(ipm, margin_seconds=margin_seconds)
         self._tokens = None if tpm is None else TokenBucket(tpm, margin_seconds=margin_seconds)

@@ -24,8 +24,9 @@ _TRIES = 50
 _NAP_SECONDS = 0.02  # at most, before the next try
 _KEPT_SECONDS = 3 * 86_400  # an account that nobody has touched for longer than any window and day
 _REPLACE = """
+if redis.call('HGET', KEYS[1], 'writer') == ARGV[4] then return 1 end
 if (redis.call('HGET', KEYS[1], 'version') or '0') ~= ARGV[1] then return 0 end
-redis.call('HSET', KEYS[1], 'version', ARGV[1] + 1, 'state', ARGV[2])
+redis.call('HSET', KEYS[1], 'version', ARGV[1] + 1, 'state', ARGV[2], 'writer', ARGV[4])
 redis.call('EXPIRE', KEYS[1], ARGV[3])
 return 1
 """
@@ -66,7 +67,7 @@ class RedisLedger:
                 if answer is not None:
                     return answer
                 await self._clock.sleep(self._rng.uniform(0, _NAP_SECONDS))
-        except (RedisError, OSError, msgspec.DecodeError, msgspec.ValidationError) as error:
+        except (RedisError, OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
             raise LedgerError(f"the usage of all runs cannot be kept in {self._where}: {error}") from error
         raise LedgerError(f"the usage of all runs cannot be kept in {self._where}: too many write to it at once")
 
@@ -82,7 +83,7 @@ class RedisLedger:
             (version, state), (seconds, micros) = await pipeline.execute()
         account = msgspec.msgpack.decode(state, type=Account) if state is not None else Account()
         answer = exchange(account, ask, seconds + micros / 1e6, is_gone=is_gone)
-        written = await self._replace(
-            keys=[key], args=[version or b"0", msgspec.msgpack.encode(account), _KEPT_SECONDS]
-        )
+        writer = self._rng.randbytes(8)  # what is sent again because its reply was lost is not done again
+        state = msgspec.msgpack.encode(account)
+        written = await self._replace(keys=[key], args=[version or b"0", state, _KEPT_SECONDS, writer])
         return answer if written else None

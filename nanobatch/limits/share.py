@@ -118,7 +118,7 @@ class Share:
         self._alone_until = -inf
         self._is_alone = False
         self._blocked_for = 0.0
-        self._day_is_spent = False
+        self._spent_days: frozenset[str] = frozenset()  # to be told
         self._is_leaving = False
         self._said_at = -inf
         self._taken, self._taken_since = 0, clock.monotonic()
@@ -192,8 +192,8 @@ class Share:
         self._wake.set()
 
     def tell_day_spent(self) -> None:
-        """Let everybody know that the provider calls the day spent."""
-        self._day_is_spent = True
+        """Let everybody know that the provider calls the day spent. Around midnight it means the one that ends."""
+        self._spent_days |= frozenset(sorted(self._days())[:1])
         self._wake.set()
 
     # The loop beside the gate
@@ -250,7 +250,7 @@ class Share:
             return self._alone_until
         due = [self._said_at + _BEAT_SECONDS]
         due += [needs.ask_at for needs in (self._quota, self._places) if needs.missing]
-        if self._blocked_for or self._day_is_spent:
+        if self._blocked_for or self._spent_days:
             due.append(-inf)
         if self._blocks or self._returned:
             due.append(self._said_at + 2 * LEASE_SECONDS)
@@ -284,7 +284,7 @@ class Share:
             wants_slots=max(0, useful - keep),
             returned=tuple(self._returned),
             blocked_for=self._blocked_for,
-            day_is_spent=self._day_is_spent,
+            spent_days=self._spent_days,
         )
         self._quota.missing = self._places.missing = False
         self._telling = len(self._returned)
@@ -296,7 +296,7 @@ class Share:
         self._telling = 0
         if self._blocked_for == ask.blocked_for:  # else somebody told more meanwhile
             self._blocked_for = 0.0
-        self._day_is_spent = self._day_is_spent and not ask.day_is_spent
+        self._spent_days -= ask.spent_days
         is_first = self._said_at == -inf  # it was before anybody stood in line
         self._is_alone, self._said_at = False, now
         self._slots, self._fair_slots = answer.slots, answer.fair_slots

@@ -108,6 +108,9 @@ def usage_of(answer: Any) -> Usage | None:
         text_tokens=text,
         image_tokens=output if image is None else image,  # without details all of the output is the image
         cost_usd=money(node(usage, "cost")),
+        input_image_tokens=_first_count(
+            usage, ("input_tokens_details", "image_tokens"), ("prompt_tokens_details", "image_tokens")
+        ),
     )
 
 

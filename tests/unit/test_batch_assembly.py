@@ -63,6 +63,21 @@ def test_what_is_ordered_counts_against_the_budget(desk: BatchBench) -> None:
     assert summary["maybe_cost_usd"] == pytest.approx(5 * 0.08375)
 
 
+@pytest.mark.parametrize("is_elsewhere", [False, True])
+def test_looking_again_and_again_takes_nothing_from_the_day(desk: BatchBench, *, is_elsewhere: bool) -> None:
+    """What is ordered is set aside once, however often somebody looks, and settled once; on another machine, too."""
+    desk.usage_keys = {} if is_elsewhere else {"budget_usd_per_day": 5.0}
+    desk.vendor.looks = 3
+    desk.order("submit")
+    desk.usage_keys = {"budget_usd_per_day": 5.0}
+    ordered = 0.0 if is_elsewhere else 12 * 0.08375
+    for _ in range(3):
+        assert desk.collect()["exit_code"] == 5
+        assert desk.day().reserved == pytest.approx(ordered * 1e6)
+    assert desk.collect()["exit_code"] == 0
+    assert desk.day().all == desk.day().spent == pytest.approx(12 * (1120 * 120 + 10 * 2) / 2, abs=12)
+
+
 def test_only_a_part_is_ordered(desk: BatchBench) -> None:
     """--limit holds for the order, and for whoever collects."""
     assert desk.order("submit", limit=4)["exit_code"] == 0

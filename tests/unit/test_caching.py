@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
+import os
+import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +14,10 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from nanobatch.attempts import OpenTask, Tally
-from nanobatch.caches.base import Entry, Match
+from nanobatch.caches.base import Entry, Match, options_of
 from nanobatch.caches.database import FILE
 from nanobatch.caches.embedded import EmbeddedCache
 from nanobatch.caching import Asking, Caching, asking_of
@@ -155,6 +159,16 @@ async def test_editing_one_image_changes_no_other(tmp_path: Path) -> None:
     assert files(first.root) == before
 
 
+async def test_what_was_drawn_with_other_options_is_drawn_again(tmp_path: Path) -> None:
+    """A draft of low quality is no image of high quality, though the words are the same."""
+    low, high = Asking({"a": True}, options={"a": "low"}), Asking({"a": True}, options={"a": "high"})
+    await drawn(tmp_path, asking=low)
+    for name, asking, requests in (("second", high, 3), ("third", high, 0)):
+        one = bench(tmp_path / name)
+        await run(one, caching(one, embedded(tmp_path), asking=asking))
+        assert one.requests("a") == requests
+
+
 async def test_a_refusal_is_not_asked_again(tmp_path: Path) -> None:
     """The record says what the provider said then, and when; --retry-failed asks again."""
     first = await drawn(tmp_path, "first", finish("IMAGE_SAFETY"))
@@ -216,6 +230,13 @@ VENDORS, DOUBLE = {"a": False, "b": False}, {"a": False, "own": True}
         (ONE, Asking(VENDORS, fallback_on_refusal=True), None, False),
         (TWO, Asking(VENDORS, fallback_on_refusal=True), None, True),
         (TWO, Asking({**VENDORS, "c": False}, fallback_on_refusal=True), None, False),
+        (Entry("j", 0.0, provider="a", options="low"), Asking(VENDORS, options={"a": "low"}), None, True),
+        (Entry("j", 0.0, provider="a", options="low"), Asking(VENDORS, options={"a": "high"}), None, False),
+        (Entry("j", 0.0, provider="a", options="low"), Asking(VENDORS), None, False),
+        (Entry("j", 0.0, provider="a", options=""), Asking(VENDORS, options={"a": "high"}), None, False),
+        (Entry("j", 0.0, provider="a"), Asking(VENDORS, options={"a": "high"}), None, True),
+        (Entry("j", 0.0, provider="z", options="low"), Asking(VENDORS, options={"a": "high"}), None, True),
+        (replace(ONE, options="safe"), Asking(VENDORS, options={"a": "bold"}), None, False),
     ],
 )  # fmt: skip
 def test_what_counts_for_a_run(entry: Entry, asking: Asking, named: str | None, accepted: bool) -> None:
@@ -234,6 +255,8 @@ def test_options_say_what_a_run_wants_to_hear() -> None:
     assert not asking_of(whole(), fresh=True).refusals
     assert asking_of(whole(), retry_failed=True) == Asking({"a": True}, refusals=False)
     assert not asking_of(whole(cache=CacheSettings(refusals=False))).refusals
+    low = dataclasses.replace(settings("a"), options={"quality": "low", "serviceTier": "flex"})
+    assert asking_of(whole(low)).options == {"a": options_of({"quality": "low"})}
 
 
 async def test_what_is_sent_afresh_is_remembered(tmp_path: Path) -> None:
@@ -319,6 +342,29 @@ async def test_a_cache_that_recovers_is_used_again(tmp_path: Path) -> None:
     await its.close()
 
 
+async def test_a_cache_that_cannot_be_written_is_read(tmp_path: Path) -> None:
+    """A full disk below the user's home costs what would be remembered, not a second purchase of what is known."""
+    await drawn(tmp_path)
+    with sqlite3.connect(tmp_path / "cache" / FILE) as database:
+        for change in ("INSERT", "UPDATE", "DELETE"):
+            database.execute(
+                f"CREATE TRIGGER full_{change} BEFORE {change} ON entries "
+                "BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END"
+            )
+    second = bench(tmp_path / "second", jobs=5)
+    its = caching(second, embedded(tmp_path))
+    for part in ([0, 3], [1], [2, 4]):  # a chunk after the other
+        misses, hits = await its.sift([second.jobs[number] for number in part])
+        assert not await its.deliver(hits)
+        for job in misses:
+            await second.pipeline.run(job)
+    await its.close()
+    assert second.requests("a") == 2
+    assert [warned.message.partition(": ")[2] for warned in second.events(Warned)] == [
+        "database or disk is full; the run goes on without it"
+    ]
+
+
 async def test_a_damaged_database_costs_a_warning(tmp_path: Path) -> None:
     """The real thing, with rubbish where the database should be."""
     (tmp_path / "cache").mkdir()
@@ -327,6 +373,20 @@ async def test_a_damaged_database_costs_a_warning(tmp_path: Path) -> None:
     assert one.requests("a") == 3
     [warning] = one.events(Warned)
     assert "not a database" in warning.message
+
+
+async def test_a_folder_whose_name_is_no_utf8_ends_no_run(tmp_path: Path) -> None:
+    """Its images are not found again; those of other folders come into it."""
+    strange = tmp_path / os.fsdecode(b"caf\xe9")
+    await drawn(tmp_path)
+    second = bench(strange)
+    second.jobs = [*second.jobs[:2], make_job(9)]
+    records = await run(second, caching(second, embedded(tmp_path)))
+    assert sorted(record.status for record in records) == ["cached", "cached", "ok"]
+    assert second.events(Warned) == []
+    third = bench(tmp_path / "third")
+    third.jobs = [make_job(9)]
+    assert [record.status for record in await run(third, caching(third, embedded(tmp_path)))] == ["ok"]
 
 
 async def test_a_folder_that_cannot_be_written_stops_the_run(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from nanobatch.caches.base import entry_of
+from nanobatch.caches.embedded import EmbeddedCache
 from nanobatch.caches.off import NoCache
 from nanobatch.caching import Asking, Caching
 from nanobatch.clock import SystemClock
@@ -65,3 +67,21 @@ async def test_a_run_that_stops_copies_nothing(tmp_path: Path) -> None:
     """Who presses Ctrl-C wants the end."""
     _, records = await run(tmp_path, success(), stop=StopReason("interrupted", "interrupted", 130))
     assert set(records) == {"row-1"}
+
+
+@pytest.mark.parametrize("harm", [False, True])
+async def test_the_cache_keeps_what_it_knows_of_the_first(tmp_path: Path, *, harm: bool) -> None:
+    """A copy within a run is no use of the cache: an entry's age and the double that drew it stay in it."""
+    first = make_job(1)
+    one = Bench(tmp_path / "out", SystemClock(), {"a": [success()]}, [first, replace(make_job(2), twin=first.id)])
+    record = await one.pipeline.run(first)
+    cache = EmbeddedCache(tmp_path / "cache", ttl_seconds=3600.0)
+    known = entry_of(record, one.root.absolute(), made_at=100.0, is_local=True, host="here")
+    cache.put([known], now=100.0)
+    if harm:
+        (one.root / str(record.file)).write_bytes(b"")
+    caching = Caching(cache, Asking({}), one.folder, one.clock, one.seen, one.stop)
+    await copy_duplicates(one.jobs, one.folder, caching)
+    await caching.close()
+    after = EmbeddedCache(tmp_path / "cache", ttl_seconds=3600.0).look_up([first.id], now=100.0)[first.id]
+    assert (after.made_at, after.is_local, after.host) == (100.0, True, "here")

@@ -71,7 +71,7 @@ def test_a_flat_price_is_certain() -> None:
 
 
 def test_tokens_beside_the_image_make_a_spread() -> None:
-    """Where thinking is billed too, the high end is the worst price and the expectation lies half-way."""
+    """Where thinking is billed too, the high end is the worst price, and what usually comes is expected: 400 tokens."""
     google_seller = google()
     offer = google_seller.offer("nano-banana-pro")
     low, high = offer.price_usd("1K"), offer.worst_price_usd("1K")
@@ -81,7 +81,58 @@ def test_tokens_beside_the_image_make_a_spread() -> None:
     cost = plan(jobs(10, model="nano-banana-pro"), google_seller)["cost_usd"]
     assert cost["low"] == pytest.approx(10 * low)
     assert cost["high"] == pytest.approx(10 * high)
-    assert cost["expected"] == pytest.approx(5 * (low + high))
+    words = sum(len(f"prompt {number}") for number in range(1, 11)) / 4
+    assert cost["expected"] == pytest.approx(10 * (1120 * 120e-6 + 400 * 12e-6) + words * 2e-6, abs=1e-4)
+
+
+def test_reference_images_are_paid_too() -> None:
+    """Two of 560 tokens each at $2 a million, in what is expected and in what is set aside."""
+    wanted = jobs(100, model="nano-banana-pro")
+    with_two = [replace(job, params=replace(job.params, references=("a", "b"))) for job in wanted]
+    less, more = plan(wanted, google())["cost_usd"], plan(with_two, google())["cost_usd"]
+    assert more["expected"] - less["expected"] == pytest.approx(100 * 2 * 560 * 2e-6)
+    assert more["high"] - less["high"] == pytest.approx(100 * 2 * 560 * 2e-6)
+    assert more["low"] == less["low"]
+
+
+def test_flex_is_expected_at_half_price() -> None:
+    """It may be served at the usual tier, so that is set aside; expected is what was asked for."""
+    catalog = load_catalog()
+    flex = replace(settings("google"), terms=Terms("google", catalog.providers["google"], flex=True))
+    usual = plan(jobs(10, model="nano-banana-pro"), google())["cost_usd"]
+    found = plan(jobs(10, model="nano-banana-pro"), Seller(flex, catalog))["cost_usd"]
+    assert found["expected"] == pytest.approx(usual["expected"] / 2, abs=1e-4)
+    assert found["high"] == usual["high"]
+
+
+def test_a_run_that_starts_at_a_moment_gets_its_quota_back_at_midnight() -> None:
+    """From ten in the evening until midnight are two hours, and a little for clocks that differ."""
+    ten_pm = 1_795_471_200.0  # 2026-11-23 22:00 UTC
+    found = plan(jobs(101), seller(limits=Limits(rpd=100, concurrency=1000)), start=ten_pm)
+    assert found["duration_seconds"] == pytest.approx(7200 + 20, abs=11)
+
+
+def test_work_goes_to_others_when_a_day_is_spent() -> None:
+    """A free tier of a hundred a day in front of a relay: the relay does the rest, at its price."""
+    free = seller("free", limits=Limits(rpd=100, concurrency=10), prices={"1K": 0.01})
+    found = plan(jobs(300), free, seller("relay", prices={"1K": 0.05}))
+    assert [(row["name"], row["images"]) for row in found["providers"]] == [("free", 100), ("relay", 200)]
+    assert found["cost_usd"]["expected"] == pytest.approx(100 * 0.01 + 200 * 0.05)
+    assert found["duration_seconds"] == pytest.approx(180 + 400)
+    assert found["bound_by"] == "concurrency"
+
+
+def test_batches_count_on_no_day() -> None:
+    """They have a quota of their own, so the first provider gets all of them."""
+    free = seller("free", limits=Limits(rpd=100, concurrency=10))
+    found = plan(jobs(300), free, seller("relay"), in_batches=True)
+    assert [(row["name"], row["images"]) for row in found["providers"]] == [("free", 300)]
+
+
+def test_a_sandbox_has_no_ledger_to_share() -> None:
+    """Its windows are a quarter of a second shorter."""
+    limits = Limits(rpm=10, concurrency=1000)
+    assert plan(jobs(100), seller(limits=limits), sandbox=True)["duration_seconds"] == 9 * 61 + 20
 
 
 def test_sizes_have_their_own_prices() -> None:
@@ -126,12 +177,12 @@ def test_nothing_to_do_takes_no_time() -> None:
         (1, Limits(concurrency=10), 20.0, "concurrency"),  # one answer
         (100, Limits(concurrency=10), 200.0, "concurrency"),  # ten rounds of 20 s
         (1, Limits(rpm=5, concurrency=10), 20.0, "concurrency"),  # no limit bounds a single image
-        (100, Limits(rpm=10, concurrency=1000), 560.0, "rpm"),  # the last ten leave after nine minutes
-        (101, Limits(rpm=10, concurrency=1000), 620.0, "rpm"),
-        (100, Limits(ipm=10, rpm=50, concurrency=1000), 560.0, "ipm"),
+        (100, Limits(rpm=10, concurrency=1000), 571.2, "rpm"),  # the last ten leave after nine windows of 61.25 s
+        (101, Limits(rpm=10, concurrency=1000), 632.5, "rpm"),
+        (100, Limits(ipm=10, rpm=50, concurrency=1000), 571.2, "ipm"),
         (100, Limits(rpd=100, concurrency=1000), 20.0, "concurrency"),  # fits into the day
-        (101, Limits(rpd=100, concurrency=1000), 86_400.0, "rpd"),
-        (350, Limits(rpd=100, rpm=10, concurrency=1000), 3 * 86_400.0, "rpd"),
+        (101, Limits(rpd=100, concurrency=1000), 86_420.0, "rpd"),
+        (350, Limits(rpd=100, rpm=10, concurrency=1000), 3 * 86_400.0 + 4 * 61.25 + 20, "rpd"),
     ],
 )
 def test_the_time_is_what_the_tightest_limit_allows(images: int, limits: Limits, seconds: float, bound: str) -> None:

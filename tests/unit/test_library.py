@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import re
 import signal
+import sqlite3
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,6 +66,14 @@ def test_the_same_call_again_sends_what_is_missing(vendor: SandboxProcess) -> No
     result = nanobatch.run(iter(rows), out="images")
     assert (result.exit_code, result.summary["resumed"], len(list(result.images()))) == (0, 2, 3)
     assert vendor.books()["images"] == 3
+
+
+def test_rows_are_read_in_the_thread_of_the_caller(vendor: SandboxProcess) -> None:
+    """A cursor of SQLite, and many another, may be used by its own thread alone."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as database:
+        rows = database.execute("SELECT 'a fox' UNION SELECT 'a hen'")
+        assert nanobatch.run((words for (words,) in rows), out="out").exit_code == 0
+    assert vendor.books()["images"] == 2
 
 
 def test_rows_and_files_are_the_same_jobs(vendor: SandboxProcess) -> None:
@@ -124,6 +134,7 @@ def test_bad_rows_are_named_and_nothing_is_sent(vendor: SandboxProcess, rows: li
         (["a fox", 7], "prompts:2: not a row: a prompt is a string or a mapping, not int"),
         ([{"prompt": "a fox", "when": object()}], "prompts:1: not a row: object cannot be written as JSON"),
         (["half \ud800"], "prompts:1: not a row"),
+        ({"prompt": "a fox"}, r"one mapping; write a list of it"),
         ("nowhere.csv", "cannot read nowhere.csv: there is no such file"),
     ],
 )

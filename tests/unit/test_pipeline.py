@@ -202,6 +202,24 @@ async def test_waiting_for_the_quota_sleeps_until_the_reset(on: Fixture) -> None
     assert on.clock.now - before > 60
 
 
+class Laptop(ManualClock):
+    """Is closed for a day whenever somebody begins a long sleep; the sleep itself goes on when it is opened."""
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds > 100:
+            self.wall_offset += 86_400
+        await super().sleep(seconds)
+
+
+async def test_who_sleeps_until_the_reset_wakes_with_the_machine(tmp_path: Path) -> None:
+    """A closed laptop stops the clock of sleepers, not the provider's day: the run goes on minutes after it is opened."""
+    on = Fixture(tmp_path / "out", Laptop())
+    bench = on.bench(failure(429, "quota", details=DAY), success(), wait_for_quota=True)
+    before = on.clock.now
+    assert (await on.run(bench)).status is Status.OK
+    assert on.clock.now - before <= 600
+
+
 async def test_a_dead_account_ends_the_run_with_its_reason(on: Fixture) -> None:
     """A wrong key is tried once, not once per prompt."""
     bench = on.bench(failure(403, "Your API key was reported as leaked."))

@@ -55,6 +55,32 @@ def test_a_provider_that_cannot_take_them_is_skipped(photos: Path) -> None:
     one.references.close()
 
 
+def test_a_plan_without_the_ledger_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What other runs have sent today is unknown then; the plan is made all the same."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    (tmp_path / "state" / "nanobatch").mkdir(parents=True)
+    (tmp_path / "state" / "nanobatch" / "usage.sqlite").write_bytes(b"no database at all" * 100)
+    one = prepared(tmp_path, "prompt\nfox\n", {"x": endpoint("gemini", limits={"rpd": 100})})
+    plan = dry_run(one)
+    assert plan["to_send"] == 1
+    assert any("usage.sqlite cannot be read" in warning for warning in plan["warnings"])
+    one.references.close()
+
+
+def test_a_plan_asks_no_redis_what_was_sent_today(tmp_path: Path) -> None:
+    """It says that it does not know, where a day has a limit."""
+    (tmp_path / "p.csv").write_text("prompt\nfox\n")
+    for limits, told in (({"rpd": 100}, True), ({"rpm": 100}, False)):
+        given = {"providers": {"x": endpoint("gemini", limits=limits)}, "usage": {"url": "redis://:word@127.0.0.1:1/0"}}
+        (tmp_path / "nanobatch.yaml").write_text(json.dumps(given))
+        settings = load_settings(config_path=None, flags={}, environ={}, cwd=tmp_path, user_folder=tmp_path / "none")
+        one = prepare(Request((str(tmp_path / "p.csv"),)), settings)
+        warnings = " ".join(dry_run(one)["warnings"])
+        assert ("a plan does not ask" in warnings) == told
+        assert "word" not in warnings
+        one.references.close()
+
+
 def test_when_nobody_can_take_them_the_row_is_told(photos: Path) -> None:
     """Before anything is sent, with file, line and the reason of every provider."""
     providers = {"x": endpoint("xai", priority=1), "y": endpoint("together", priority=2)}

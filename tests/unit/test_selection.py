@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nanobatch.catalog import load_catalog
+from nanobatch.catalog import load_catalog, offer_for
 from nanobatch.config import load_settings
 from nanobatch.errors import ConfigError, NoProvider
 from nanobatch.settings import ProviderSettings, Settings
@@ -87,6 +87,19 @@ def test_uploads_go_to_the_vendors_service_only_at_the_vendors_address(folder: P
     assert only(folder, own, environ).upload_url is None
     told = "providers:\n  kie: {base_url: 'http://127.0.0.1:1/kie', upload_url: 'http://127.0.0.1:2/up'}\n"
     assert only(folder, told, environ).upload_url == "http://127.0.0.1:2/up"
+
+
+@pytest.mark.parametrize(
+    ("where", "elsewhere"),
+    [("", False), ("base_url: 'https://api.openai.com/v1', ", False), ("base_url: 'http://127.0.0.1:1/v1', ", True)],
+)
+def test_tokens_cost_what_the_vendor_says_at_the_vendors_address(folder: Path, where: str, elsewhere: bool) -> None:
+    """A price of one's own for a model that the catalog does not price: a guess there, what is paid elsewhere."""
+    provider = only(folder, f"providers:\n  openai: {{{where}api_key: k, prices: {{1K: 0.2}}}}\n")
+    assert provider.terms.elsewhere == elsewhere
+    offer = offer_for(provider.terms, "gpt-image-2.5-flare", CATALOG)
+    assert offer.price_usd("1K") == 0.2
+    assert (offer.token_prices is None) == elsewhere
 
 
 def test_flex_is_a_field_on_the_wire_and_half_the_price(folder: Path) -> None:

@@ -25,7 +25,7 @@ from nanobatch.settings import (
     Settings,
     UsageSettings,
 )
-from nanobatch.usage import account_of, budget_of, check_usage, shared_quota
+from nanobatch.usage import account_of, budget_of, check_usage, shared_quota, spent_today
 from tests.fakes import ManualClock
 from tests.redis_process import redis_process
 
@@ -135,3 +135,28 @@ def test_a_quota_is_described_for_the_ledger() -> None:
     assert [(meter.kind, meter.capacity) for meter in meters] == [("requests", 10), ("tokens", 500)]
     assert all(meter.period_seconds == 61.25 for meter in meters)
     assert Quota().meters() == []
+
+
+async def test_a_plan_knows_what_was_sent_today(tmp_path: Path) -> None:
+    """By any run on the same account, on the provider's own day; nothing where no day has a limit."""
+    environ, clock = {"XDG_STATE_HOME": str(tmp_path)}, ManualClock()
+    daily = replace(PROVIDER, limits=Limits(rpd=100), day_zone="America/Los_Angeles")
+    given = replace(settings(), providers=(daily,))
+
+    def spent(wanted: Settings, later_seconds: float = 0.0) -> dict[str, int]:
+        return spent_today(wanted, environ=environ, home=tmp_path, now=clock.wall() + later_seconds)
+
+    assert spent(given) == {}
+    async with shared_quota(given, environ=environ, home=tmp_path, run="a", clock=clock, warn=pytest.fail) as share_of:
+        share = share_of(daily)
+        assert share is not None
+        gate = Gate(clock, name="mine", concurrency=100, rpd=100, zone=daily.day_zone, share=share)
+        async with gate.at_work():
+            for _ in range(7):
+                await gate.enter(Cost())
+    assert spent(given) == {"mine": 7}
+    assert spent(given, 86_400.0) == {"mine": 0}
+    assert spent(settings()) == {}
+    assert spent(replace(given, sandbox=True)) == {}
+    assert spent(replace(given, usage=UsageSettings(url=Secret("redis://127.0.0.1:1")))) == {}
+    assert spent(replace(given, providers=(replace(daily, api_key=Secret("another")),))) == {}

@@ -143,7 +143,7 @@ def test_creating() -> None:
         (error(429, "RESOURCE_EXHAUSTED", "GenerateRequestsPerDayPerProject"), QuotaSpent),
         (error(503, "UNAVAILABLE"), ExchangeError),
         (error(400, "INVALID_ARGUMENT"), Rejected),
-        (Response(200, {}, json={"ok": 1}), Rejected),
+        (Response(200, {}, json={"ok": 1}), ServerFault),
     ],
 )
 def test_creating_in_vain(answer: Response, kind: type[ExchangeError]) -> None:

@@ -89,7 +89,7 @@ def test_results_and_errors_are_two_files() -> None:
     assert play(WIRE.poll("batch_1"), batch("failed", errors=errors))[0].message == "line 1 is no JSON"
     with pytest.raises(ExchangeError):
         play(WIRE.poll("batch_1"), failure(404))
-    with pytest.raises(Rejected):
+    with pytest.raises(ServerFault):
         play(WIRE.poll("batch_1"), {"object": "batch"})
 
 

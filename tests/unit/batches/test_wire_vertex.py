@@ -75,7 +75,7 @@ def test_creating() -> None:
         (error(429, "RESOURCE_EXHAUSTED", "Resource has been exhausted (e.g. check quota)."), RateLimited),
         (error(403, "PERMISSION_DENIED"), AccountStopped),
         (error(400, "INVALID_ARGUMENT"), Rejected),
-        (Response(200, {}, json={"ok": 1}), Rejected),
+        (Response(200, {}, json={"ok": 1}), ServerFault),
     ],
 )
 def test_creating_in_vain(answer: Response, kind: type[ExchangeError]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nanobatch.caches.base import MOST_PLACES, Entry, Match, entry_of, with_place
+from nanobatch.caches.base import MOST_PLACES, Entry, Match, decoded, encoded, entry_of, with_place
 from nanobatch.model import Status
 from tests.moments import bad, ok
 
@@ -43,3 +43,17 @@ def test_a_match_says_why() -> None:
     """Another job's entry comes with a sentence for the record."""
     entry = Entry("other", 0.0)
     assert Match(entry, "semantic:0.97 of other").entry is entry
+
+
+def test_an_entry_that_cannot_be_read_is_none() -> None:
+    """Whether its form is broken or its words are."""
+    whole = encoded(Entry("j", 1.0, message="word"))
+    assert decoded(whole) == Entry("j", 1.0, message="word")
+    assert decoded(whole[:-1]) is None
+    assert decoded(whole.replace(b"word", b"w\xffrd")) is None
+
+
+def test_names_that_are_no_utf8_are_written_all_the_same() -> None:
+    """With question marks, so that the place leads nowhere, and no run ends for it."""
+    entry = decoded(encoded(Entry("j", 1.0, places=("/caf\udce9/1.png", "/b.png"), bytes=3, message="sad \ud83d face")))
+    assert entry == Entry("j", 1.0, places=("/caf?/1.png", "/b.png"), bytes=3, message="sad ? face")

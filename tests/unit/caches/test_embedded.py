@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from nanobatch.caches.base import Entry, with_place
+from nanobatch.caches.database import FILE
 from nanobatch.caches.embedded import COPIES, EmbeddedCache, peek
+from nanobatch.caches.embedded_upkeep import EmbeddedUpkeep
 from nanobatch.errors import CacheError
 
 WEEK = 7 * 86_400.0
@@ -97,6 +100,31 @@ def test_a_newer_image_takes_the_place_of_an_older_one(tmp_path: Path) -> None:
     assert entry.has_image
     assert entry.made_at == NOW + 5
     one.close()
+
+
+def test_what_another_process_has_replaced_meanwhile_stays(tmp_path: Path) -> None:
+    """An image that was drawn afresh is neither forgotten nor overwritten by who has looked before."""
+    one, other = cache(tmp_path), cache(tmp_path)
+    one.put([image(tmp_path, 1)], now=NOW)
+    [old] = one.look_up([job(1)], now=NOW).values()
+    (tmp_path / "fresh").mkdir()
+    new = image(tmp_path / "fresh", 1, size=40, made_at=NOW + 5)
+    other.put([new], now=NOW + 5)
+    one.used([old], now=NOW + 6)
+    one.forget([old])
+    assert one.look_up([job(1)], now=NOW + 6)[job(1)].sha256 == new.sha256
+
+
+def test_a_damaged_entry_is_one_miss(tmp_path: Path) -> None:
+    """The others are found, and pruning drops it."""
+    one = cache(tmp_path)
+    one.put([image(tmp_path, 1), refusal(2)], now=NOW)
+    with sqlite3.connect(tmp_path / "cache" / FILE) as database:
+        database.execute("UPDATE entries SET value = X'81a36a6f62a1ff' WHERE job = ?", (bytes.fromhex(job(2)),))
+    assert set(one.look_up([job(1), job(2)], now=NOW)) == {job(1)}
+    upkeep = EmbeddedUpkeep(tmp_path / "cache")
+    assert upkeep.stats(now=NOW)["images"] == 1
+    assert upkeep.prune(now=NOW)["gone"] == 1
 
 
 def test_what_is_forgotten_is_gone(tmp_path: Path) -> None:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from nanobatch.caches.database import FILE
 from nanobatch.caches.embedded import COPIES
 from nanobatch.caches.embedded_upkeep import EmbeddedUpkeep
+from nanobatch.errors import CacheError
 from tests.unit.caches.test_embedded import NOW, WEEK, cache, image, job, refusal
 
 
@@ -87,3 +91,28 @@ def test_clearing_leaves_the_users_images_alone(tmp_path: Path) -> None:
     assert copies(tmp_path) == 0
     assert (tmp_path / "1.png").exists()
     upkeep.close()
+
+
+@pytest.mark.parametrize("keep", [0, 4096])
+def test_clearing_makes_a_damaged_cache_a_new_one(tmp_path: Path, keep: int) -> None:
+    """Whoever is told that it is damaged has one command for it, which is in the message."""
+    one = cache(tmp_path)
+    one.put([image(tmp_path, number) for number in range(1, 60)], now=NOW)
+    one.close()
+    path = tmp_path / "cache" / FILE
+    path.write_bytes(path.read_bytes()[:keep] + b"no database at all" * 1000)
+    with pytest.raises(CacheError, match="cache clear"):
+        cache(tmp_path).look_up([job(number) for number in range(1, 60)], now=NOW)
+    EmbeddedUpkeep(tmp_path / "cache").clear()
+    again = cache(tmp_path)
+    again.put([image(tmp_path, 1)], now=NOW)
+    assert again.look_up([job(1)], now=NOW)
+
+
+def test_clearing_does_not_take_a_busy_database_for_a_damaged_one(tmp_path: Path) -> None:
+    """Nothing is deleted while somebody writes."""
+    path = tmp_path / "cache" / FILE
+    path.mkdir(parents=True)
+    with pytest.raises(CacheError, match="unable to open"):
+        EmbeddedUpkeep(tmp_path / "cache").clear()
+    assert path.is_dir()

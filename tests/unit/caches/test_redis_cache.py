@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from nanobatch.caches.base import with_place
-from nanobatch.caches.redis_cache import RedisCache, RedisDoor, decoded
+from nanobatch.caches.redis_cache import RedisCache, RedisDoor
 from nanobatch.errors import CacheError
 from tests.redis_process import RedisProcess, redis_process
 from tests.unit.caches.test_embedded import NOW, WEEK, image, job, refusal
@@ -93,7 +93,6 @@ def test_rubbish_is_a_miss(door: RedisDoor) -> None:
     """What somebody else wrote under our name ends no run."""
     door.quick.set(door.entry_key(job(1)), b"\xffrubbish")
     assert cache(door).look_up([job(1)], now=NOW) == {}
-    assert decoded(b"\x93\x01\x02") is None
 
 
 def test_a_server_that_is_gone_is_told_in_a_sentence(tmp_path: Path) -> None:

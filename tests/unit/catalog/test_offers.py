@@ -199,6 +199,68 @@ def test_tokens_decide_where_they_are_billed() -> None:
     assert offer("laozhang", "nano-banana-pro").usage_cost_usd(Usage(cost_usd=0.08)) == 0.08
 
 
+def test_what_an_image_is_likely_to_cost() -> None:
+    """By the tokens that usually come; half-way to the worst where nobody recorded them; a flat price is certain."""
+    pro = offer("google", "nano-banana-pro")
+    usual = 1120 * 120e-6 + 400 * 12e-6
+    assert pro.likely_price_usd("1K") == pytest.approx(usual)
+    assert pro.likely_price_usd(None, input_tokens=50, references=2) == pytest.approx(usual + (50 + 2 * 560) * 2e-6)
+    flex = offer("google", "nano-banana-pro", flex=True)
+    assert flex.likely_price_usd("1K", input_tokens=50, references=2) == pytest.approx(
+        (usual + (50 + 2 * 560) * 2e-6) / 2
+    )
+    assert offer("google", "nano-banana-pro", batch_factor=0.5).likely_price_usd("1K") == pytest.approx(usual / 2)
+    assert offer("openai", "gpt-image-2").likely_price_usd("1K", references=1) == pytest.approx(
+        0.19 * 1.05 + 3050 * 8e-6
+    )
+    assert offer("laozhang", "nano-banana-pro").likely_price_usd("4K", references=3) == 0.09
+    assert offer("relay", "flux-9").likely_price_usd("1K") is None
+
+
+@pytest.mark.parametrize(("provider", "model"), [("google", "nano-banana-2.1"), ("openai", "gpt-image-2")])
+def test_references_are_in_the_worst_price(provider: str, model: str) -> None:
+    """As many as a row may have cost more than a price list's margin, and a budget must hold."""
+    found = offer(provider, model)
+    most = found.carries.references.most
+    assert most > 10
+    assert found.token_prices is not None
+    by_references = (found.worst_price_usd("1K", references=most) or 0) - (found.worst_price_usd("1K") or 0)
+    assert found.known is not None
+    each = found.token_prices.input_image or found.token_prices.input
+    assert by_references == pytest.approx(most * found.known.reference_tokens * each / 1e6)
+    assert by_references > 0.02
+
+
+def test_reference_images_have_a_price_of_their_own() -> None:
+    """gpt-image-2 takes words at $5 a million tokens and images at $8; who says nothing of images takes both alike."""
+    usage = Usage(input_tokens=1050, image_tokens=4160, text_tokens=0, input_image_tokens=1000)
+    gpt = offer("openai", "gpt-image-2")
+    assert gpt.usage_cost_usd(usage) == pytest.approx(50 * 5e-6 + 1000 * 8e-6 + 4160 * 30e-6)
+    assert offer("google", "nano-banana-pro").usage_cost_usd(usage) == pytest.approx(1050 * 2e-6 + 4160 * 120e-6)
+    halved = offer("openai", "gpt-image-2", batch_factor=0.5)
+    assert halved.usage_cost_usd(usage) == pytest.approx((50 * 5e-6 + 1000 * 8e-6 + 4160 * 30e-6) / 2)
+
+
+def test_a_guess_for_what_is_billed_by_tokens_is_corrected_by_the_tokens() -> None:
+    """A model that we do not price is planned at the user's guess, and costs what its tokens cost at the vendor's."""
+    usage = Usage(input_tokens=50, image_tokens=4160, text_tokens=0)
+    flare = offer("openai", "gpt-image-2.5-flare", prices={"1K": 0.19})
+    assert flare.price_usd("1K") == 0.19
+    assert flare.usage_cost_usd(usage) == pytest.approx(50 * 5e-6 + 4160 * 30e-6)
+    mini = offer("openai", "gpt-image-1-mini", prices={"1K": 0.05})
+    assert mini.usage_cost_usd(usage) == pytest.approx(50 * 2e-6 + 4160 * 8e-6)
+    assert offer("openai", "gpt-image-77", prices={"1K": 0.19}).usage_cost_usd(usage) is None
+
+
+def test_what_tokens_cost_at_the_vendor_says_nothing_of_another_address() -> None:
+    """A relay under a vendor's name is paid as the user says, and so is a contract for a model that we price."""
+    usage = Usage(input_tokens=50, image_tokens=4160, text_tokens=0)
+    for model in ("gpt-image-2.5-flare", "gpt-image-1-mini", "gpt-image-2"):
+        assert offer("openai", model, prices={"1K": 0.19}, elsewhere=True).usage_cost_usd(usage) is None
+    assert offer("openai", "gpt-image-2", prices={"1K": 0.19}).usage_cost_usd(usage) is None
+    assert offer("laozhang", "gpt-image-2.5-flare", prices={"1K": 0.02}).usage_cost_usd(usage) is None
+
+
 def test_pixels_follow_from_size_and_ratio() -> None:
     """Documented pixels times one half, one, two or four; unknown models promise nothing."""
     pro = offer("google", "nano-banana-pro")

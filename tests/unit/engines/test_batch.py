@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from nanobatch.batch_assembly import open_batches
 from nanobatch.engines.batch import Mode
 from tests.batch_bench import BatchBench, bench
 from tests.batch_server import error_row, image_row, refused_row
@@ -207,3 +208,24 @@ def test_a_batch_that_is_given_up_may_have_been_billed(desk: BatchBench) -> None
     assert summary["maybe_cost_usd"] == pytest.approx(12 * 0.134 / 2 * 1.25)
     assert desk.order("submit")["exit_code"] == 1
     assert len(desk.vendor.jobs) == 3
+
+
+@pytest.mark.parametrize("budget", [None, 0.6])
+def test_a_run_does_not_wait_for_whom_it_does_not_ask(desk: BatchBench, budget: float | None) -> None:
+    """Batches at a provider that is not used any more are told, and stay open; the run ends when its own are here.
+
+    The money that is set aside for them comes free in no time that this run could wait for.
+    """
+    desk.order("submit", limit=6)
+    desk.provider_name = "other"
+    desk.run_keys = {"budget_usd": budget}
+    assert desk.order()["exit_code"] == 5
+    assert "batches at google are open" in desk.warnings()
+    assert len(open_batches(desk.out)) == 2
+    own = [key for key, record in desk.records().items() if record["status"] == "ok"]
+    assert own == [f"r{number}" for number in range(6, 12)][: None if budget is None else len(own)]
+    desk.assert_everything_belongs(*own)
+    desk.provider_name = "google"
+    desk.run_keys = {}
+    assert desk.order()["exit_code"] == 0
+    assert sum(len(job.rows) for job in desk.vendor.jobs.values()) == 12

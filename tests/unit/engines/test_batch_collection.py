@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from nanobatch.batch_assembly import JOURNAL
 from nanobatch.engines import batch_collection
 from tests.batch_bench import BatchBench, bench
 from tests.batch_server import drawn, error_row, image_row
@@ -123,6 +124,24 @@ def test_results_that_are_gone_are_not_bought_again(desk: BatchBench) -> None:
     assert len(desk.vendor.jobs) == 1
     desk.vendor.lose_file = False
     assert desk.order(retry_failed=True)["exit_code"] == 0
+
+
+def test_results_are_not_gone_because_the_key_is_of_another_account(desk: BatchBench) -> None:
+    """To such a key a file that is there is not found; nor is its batch, which tells them apart. The right key collects."""
+    desk.batch["rows"] = 20
+    desk.order("submit")
+    [job] = desk.vendor.jobs.values()
+    seen = {"kind": "seen", "at": 1.0, "batch": job.title, "phase": "succeeded", "files": ["files/batches-b1"]}
+    with (desk.out / JOURNAL).open("a") as journal:  # an earlier process was killed before it had fetched them
+        journal.write(json.dumps(seen) + "\n")
+    desk.vendor.forget = desk.vendor.lose_file = True
+    assert desk.collect()["exit_code"] == 5
+    assert {record["status"] for record in desk.records().values()} == {"unfinished"}
+    desk.vendor.forget = desk.vendor.lose_file = False
+    job.state = "SUCCEEDED"
+    desk.vendor.files["files/batches-b1"] = desk.vendor.results(job)
+    assert desk.collect()["exit_code"] == 0
+    desk.assert_everything_belongs()
 
 
 @pytest.mark.parametrize(("state", "word"), [("FAILED", "failed"), ("EXPIRED", "expired")])

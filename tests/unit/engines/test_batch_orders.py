@@ -47,6 +47,17 @@ def test_a_lost_reply_is_no_second_order(desk: BatchBench) -> None:
     desk.assert_everything_belongs()
 
 
+@pytest.mark.parametrize("provider", ["google", "openai"])
+def test_a_reply_that_names_nothing_is_a_lost_one(tmp_path: Path, provider: str) -> None:
+    """An answer of 200 without a batch in it says nothing of whether there is one: it is looked for, not given up."""
+    with bench(tmp_path, provider=provider) as desk:
+        desk.vendor.empty_creates = 1
+        assert desk.order()["exit_code"] == 0
+        assert len(desk.vendor.jobs) == 3
+        assert len(set(desk.titles())) == 3
+        desk.assert_everything_belongs()
+
+
 def test_a_list_that_lags_behind_is_asked_again(desk: BatchBench) -> None:
     """A batch that is not in the list yet may be there a moment later."""
     desk.vendor.lose_creates = 1
@@ -105,6 +116,17 @@ def test_an_upload_goes_on_after_a_break(desk: BatchBench) -> None:
     desk.vendor.cut_uploads = 2
     assert desk.order()["exit_code"] == 0
     desk.assert_everything_belongs()
+
+
+def test_an_upload_in_vain_sets_nothing_aside(desk: BatchBench) -> None:
+    """A vendor that takes no file has no order, so the day's money is there for whoever comes next."""
+    desk.usage_keys = {"budget_usd_per_day": 5.0}
+    desk.vendor.refuse_uploads = True
+    assert desk.order()["exit_code"] == 5
+    assert desk.day().all == 0
+    desk.vendor.refuse_uploads = False
+    assert desk.order()["exit_code"] == 0
+    assert desk.day().all == desk.day().spent
 
 
 @pytest.mark.parametrize("kind", ["uploaded", "creating"])

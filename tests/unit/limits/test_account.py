@@ -177,7 +177,7 @@ def test_only_three_days_are_kept() -> None:
 def test_a_day_that_the_provider_calls_spent_is_spent_for_all() -> None:
     """Whatever was counted here."""
     account = Account()
-    give(account, "a", meters=[], days=TODAY, per_day=50, day_is_spent=True)
+    give(account, "a", meters=[], days=TODAY, per_day=50, spent_days=TODAY)
     assert give(account, "b", 5, meters=[], days=TODAY, per_day=50).granted == 0
 
 
@@ -213,6 +213,25 @@ def test_leases_ahead_are_only_made_of_plenty() -> None:
     assert give(account, "a", 60, meters=[rich], concurrency=4, ahead=20).granted == 24
     poor = Meter("requests", 20, 61.25)
     assert give(Account(), "a", 8, meters=[poor], concurrency=4, ahead=20).granted == 5
+
+
+def test_a_pause_lasts_as_long_as_it_was_meant_to() -> None:
+    """Also where the clock is set back by a day meanwhile; and whoever is at work keeps its slots."""
+    account = Account()
+    give(account, "a", 3, at=86_400.0, concurrency=4)
+    give(account, "a", at=86_400.0, slots=3, in_flight=3, concurrency=4, blocked_for=7.0)
+    waits = give(account, "b", 4, at=0.0, concurrency=4)
+    assert waits.granted == 0
+    assert waits.quota_in == pytest.approx(7.0)
+    assert give(account, "b", 4, at=7.0, concurrency=4).granted == 1
+    assert give(account, "b", 4, at=60.0, concurrency=4).granted == 4  # a has been silent for too long
+
+
+def test_days_of_a_clock_that_was_ahead_hide_nothing() -> None:
+    """Today counts, however many later days somebody has seen already."""
+    account = Account(days={f"2027-01-0{day}": 1 for day in range(1, 5)})
+    give(account, "a", 3, meters=[], days=TODAY, per_day=5)
+    assert give(account, "b", 9, meters=[], days=TODAY, per_day=5).granted == 2
 
 
 def test_a_clock_that_was_ahead_blocks_nobody_for_ever() -> None:

@@ -15,7 +15,7 @@ import pytest
 from nanobatch.clock import SystemClock
 from nanobatch.errors import LedgerError
 from nanobatch.limits.account import Ask, Meter
-from nanobatch.limits.embedded_ledger import EmbeddedLedger, default_path
+from nanobatch.limits.embedded_ledger import EmbeddedLedger, default_path, peek
 from nanobatch.limits.holders import holder_name
 from nanobatch.model import Cost
 from tests.fakes import ManualClock
@@ -99,17 +99,18 @@ async def test_a_file_that_is_no_database_is_an_error_with_its_name(tmp_path: Pa
         await EmbeddedLedger(path, ManualClock()).exchange("x", ask("a", 1))
 
 
-async def test_a_state_that_nobody_can_read_is_an_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize("damaged", ["93", "81a46461797381a1ff01"])
+async def test_a_state_that_nobody_can_read_is_an_error(tmp_path: Path, damaged: str) -> None:
     """It may come from a later version; it is not overwritten."""
     path = tmp_path / "usage.sqlite"
     ledger = EmbeddedLedger(path, ManualClock())
     await ledger.exchange("x", ask("a", 1))
     database = sqlite3.connect(path)
-    database.execute("UPDATE accounts SET state = x'93'")
+    database.execute(f"UPDATE accounts SET state = x'{damaged}'")
     database.commit()
     with pytest.raises(LedgerError, match="cannot be kept"):
         await ledger.exchange("x", ask("a", 1))
-    assert database.execute("SELECT state FROM accounts").fetchone() == (b"\x93",)
+    assert database.execute("SELECT state FROM accounts").fetchone() == (bytes.fromhex(damaged),)
     database.close()
     await ledger.close()
 
@@ -144,3 +145,29 @@ def test_it_lives_in_the_state_folder(tmp_path: Path) -> None:
     """Where the system says, else where it usually is."""
     assert default_path({"XDG_STATE_HOME": "/s"}, tmp_path) == Path("/s/nanobatch/usage.sqlite")
     assert default_path({}, tmp_path) == tmp_path / ".local/state/nanobatch/usage.sqlite"
+
+
+async def test_a_look_changes_nothing(tmp_path: Path) -> None:
+    """A plan reads what is known of accounts, also while a run is at work; without a ledger nothing is made."""
+    path = tmp_path / "u.sqlite"
+    assert peek(path, ["x"]) == {}
+    assert not path.exists()
+    ledger = EmbeddedLedger(path, ManualClock())
+    today = Ask(
+        "a", METERS, 1000, days=frozenset({"2026-11-24"}), per_day=100, costs=[Cost()] * 3, entering=3, wants_slots=3
+    )
+    await ledger.exchange("x", today)
+    assert peek(path, ["x", "y"])["x"].days == {"2026-11-24": 3}
+    assert list(peek(path, ["y"])) == []
+    await ledger.close()
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    assert peek(path, ["x"])["x"].days == {"2026-11-24": 3}
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_a_broken_ledger_says_so(tmp_path: Path) -> None:
+    """The plan names the file and goes on without it."""
+    path = tmp_path / "u.sqlite"
+    path.write_bytes(b"no database at all" * 100)
+    with pytest.raises(LedgerError, match="u.sqlite cannot be read"):
+        peek(path, ["x"])

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 
 import pytest
 from redis import Redis
 
 from nanobatch.clock import SystemClock
 from nanobatch.errors import LedgerError
-from nanobatch.limits.account import Ask, Meter
+from nanobatch.limits.account import Ask, Meter, Returned
 from nanobatch.limits.redis_ledger import RedisLedger
 from nanobatch.model import Cost
 from tests.redis_process import RedisProcess, redis_process
@@ -53,6 +55,46 @@ async def test_many_at_once_never_take_more_than_there_is(server: RedisProcess) 
     assert sum(await asyncio.gather(*map(grab, range(8)))) == 100
     for each in ledgers:
         await each.close()
+
+
+async def test_what_is_given_back_is_given_back_once(server: RedisProcess) -> None:
+    """Also where the reply is lost and the client asks again: twice would let too much through."""
+    one = ledger(server.url)
+    first = await one.exchange("lost", ask("a", 70))
+    give_back = replace(ask("a", 0), returned=[Returned(first.at, Cost(30, 30), frozenset())])
+    lost = asyncio.Event()
+    async with _losing_a_reply(server.port, lost) as port:
+        other = ledger(f"redis://127.0.0.1:{port}/0")
+        await other.exchange("lost", give_back)
+        await other.close()
+    assert lost.is_set()
+    assert (await one.exchange("lost", ask("b", 100))).granted == 60
+    await one.close()
+
+
+@contextlib.asynccontextmanager
+async def _losing_a_reply(port: int, lost: asyncio.Event) -> AsyncIterator[int]:
+    """Stand before a server, and end the connection in place of its first reply to a script."""
+    writers: list[asyncio.StreamWriter] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, here = await asyncio.open_connection("127.0.0.1", port)
+        writers.extend((writer, here))
+        while data := await reader.read(65536):
+            here.write(data)
+            answer = await there.read(65536)
+            if b"EVALSHA" in data and not answer.startswith(b"-NOSCRIPT") and not lost.is_set():
+                lost.set()
+                break
+            writer.write(answer)
+        writer.close()
+        here.close()
+
+    proxy = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with proxy:
+        yield int(proxy.sockets[0].getsockname()[1])
+    for each in writers:
+        each.close()
 
 
 async def test_the_time_is_the_servers(server: RedisProcess) -> None:

@@ -216,6 +216,28 @@ async def test_a_spent_day_of_one_is_spent_for_all(rig: Rig) -> None:
             await asyncio.wait_for(asyncio.ensure_future(b.enter(Cost())), 5)
 
 
+@pytest.mark.parametrize("seconds", [-5.0, 5.0])
+async def test_a_day_that_is_spent_at_midnight_is_the_one_that_ends(rig: Rig, seconds: float) -> None:
+    """What is said within the margin around midnight must not take the new day from everybody, nor what is told late."""
+    midnight = (rig.clock.wall() // 86_400 + 1) * 86_400
+    rig.clock.wall_offset = midnight + seconds - rig.clock.now
+    gate = rig.gate("a", rpd=1000)
+    rig.ledger.is_down = seconds < 0  # so that it is told in the new day
+    async with gate.at_work():
+        task = asyncio.ensure_future(gate.enter(Cost()))
+        await rig.clock.advance(1)
+        gate.give_back(await task)
+        with pytest.raises(QuotaSpent):
+            async with gate.admit(Cost()):
+                raise QuotaSpent("1000 requests a day")
+        await rig.clock.advance(8)
+        rig.ledger.is_down = False
+        await rig.clock.advance(20)
+    async with rig.working(rig.gate("b", rpd=1000), jobs=3):
+        await rig.clock.advance(60)
+    assert rig.count("b") == 3
+
+
 async def test_what_was_never_sent_is_given_back(rig: Rig) -> None:
     """A provider that cannot be reached uses up nobody's quota."""
     a, b = rig.gate("a", rpm=3), rig.gate("b", rpm=3)

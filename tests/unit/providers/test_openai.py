@@ -175,6 +175,7 @@ def test_no_image(entries: list[Any]) -> None:
         ({"cost": -1, "input_tokens": "x"}, Usage(None, None, None, None)),
         ({"cost": float("inf"), "cost_in_usd_ticks": 5}, Usage(None, None, None, None)),
         ({"output_tokens_details": [1]}, Usage(None, None, None)),
+        ({"input_tokens": 9, "input_tokens_details": {"image_tokens": 7}}, Usage(9, None, None, None, 7)),
     ],
 )  # fmt: skip
 def test_tokens(usage: Any, found: Usage | None) -> None:
