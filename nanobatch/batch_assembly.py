@@ -25,6 +25,7 @@ from nanobatch.folder import Folder
 from nanobatch.google_credentials import GoogleCredential
 from nanobatch.lanes import AUTHS, reference_for
 from nanobatch.limits import Gate
+from nanobatch.manifest_reader import require_run
 from nanobatch.model import Job
 from nanobatch.pipeline import Pipeline
 from nanobatch.planning import Plan
@@ -39,6 +40,19 @@ JOURNAL = f"{STATE_FOLDER}/batches.jsonl"
 PLAN = f"{STATE_FOLDER}/plan.jsonl"
 UPLOAD_SECONDS = 900.0  # for one piece of a file of rows, over a slow line
 ROWS_TOGETHER = 64  # that pass the pipeline at once
+
+
+def ordered_batches(root: Path) -> tuple[dict[str, Batch], bool]:
+    """Read the batches of a folder by their titles, and whether the manifest holds all that came of them.
+
+    Raises:
+        ConfigError: It is no output folder, or nothing was ordered in batches from it.
+    """
+    require_run(root)
+    batches, is_finished = read_batches(root / JOURNAL)
+    if not batches:
+        raise ConfigError(f"nothing was ordered in batches from {root}")
+    return batches, is_finished
 
 
 def open_batches(root: Path) -> list[Batch]:

@@ -155,7 +155,7 @@ class Planner:
             InputError: A file has changed since the check.
         """
         counts = self._checked().counts()
-        for prompt, chosen in self._files.walk():
+        for prompt, chosen in self._files.walk(everything=everything):
             params = self._params(prompt)
             base = _base(prompt.text, params, realm=self._realm)
             images = self._files.images(prompt)

@@ -6,15 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rich.console import Group
 from rich.table import Table
 
-from nanobatch.batch_assembly import JOURNAL
-from nanobatch.batches.journal import Batch, read_batches
+from nanobatch.batch_assembly import ordered_batches
+from nanobatch.batches.journal import Batch
 from nanobatch.cli.reporting import answer
 from nanobatch.cli.running import complain
 from nanobatch.clock import iso
-from nanobatch.errors import ConfigError, NanobatchError
-from nanobatch.reporters.wording import count, images
+from nanobatch.errors import NanobatchError
+from nanobatch.reporters.fitting import FittingTable
+from nanobatch.reporters.wording import count, images, safe
 
 
 def show(root: Path, *, as_json: bool) -> int:
@@ -32,11 +34,9 @@ def standing(root: Path) -> Mapping[str, Any]:
     """Return how the batches of a folder stand.
 
     Raises:
-        ConfigError: Nothing was ordered in batches from this folder.
+        ConfigError: It is no output folder, or nothing was ordered in batches from it.
     """
-    batches, _ = read_batches(root / JOURNAL)
-    if not batches:
-        raise ConfigError(f"nothing was ordered in batches from {root}")
+    batches, _ = ordered_batches(root)
     return {
         "folder": str(root),
         "open": sum(batch.closed is None for batch in batches.values()),
@@ -61,14 +61,20 @@ def _described(batch: Batch) -> Mapping[str, Any]:
     }
 
 
-def _table(found: Mapping[str, Any]) -> Table:
-    closing = f"{images(found['open_images'])} in {found['open']} open batches" if found["open"] else "nothing is open"
-    table = Table(title=f"{found['folder']}: {closing}", title_justify="left")
-    for name in ("batch", "model", "images", "done", "state", "ordered"):
-        table.add_column(name, justify="right" if name in ("images", "done") else "left")
+def _table(found: Mapping[str, Any]) -> Group:
+    open_ = f"{count(found['open'])} open batch{'es' if found['open'] > 1 else ''}"
+    closing = f"{images(found['open_images'])} in {open_}" if found["open"] else "nothing is open"
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("images", "done"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("state", overflow="fold", min_width=9)
+    table.add_column("ordered", no_wrap=True)
+    table.add_column("model", overflow="fold")
+    table.add_column("batch", overflow="fold")
     for batch in found["batches"]:
         done = count(batch["done"]) if batch["done"] is not None else "–"
-        state = batch["state"] + (f": {batch['message']}" if batch["message"] else "")
-        row = (batch["name"] or batch["title"], batch["model"], count(batch["images"]), done, state)
-        table.add_row(*row, batch["created_at"] or "–")
-    return table
+        state = batch["state"] + (f": {safe(batch['message'], 200)}" if batch["message"] else "")
+        ordered = (batch["created_at"] or "–").partition(".")[0]  # to the second; -O json has the rest
+        row = (count(batch["images"]), done, state, ordered, safe(batch["model"], 60))
+        table.add_row(*row, safe(batch["name"] or batch["title"], 120))
+    return Group(f"{safe(found['folder'], 300)}: {closing}", "", FittingTable(table, ["model"]))

@@ -17,11 +17,10 @@ from typing import Any
 import typer
 
 from nanobatch.assembly import run
-from nanobatch.batch_assembly import JOURNAL, is_of_sandbox, open_batches, prepare_collection
-from nanobatch.batches.journal import read_batches
+from nanobatch.batch_assembly import is_of_sandbox, open_batches, ordered_batches, prepare_collection
 from nanobatch.clock import Clock, SystemClock
 from nanobatch.engines.batch import Mode
-from nanobatch.errors import ConfigError, InputError, LimitReached, NanobatchError, NoProvider, StoreError
+from nanobatch.errors import InputError, LimitReached, NanobatchError, NoProvider, StoreError
 from nanobatch.events import Event, Observer, RunStarted
 from nanobatch.journal import as_store_error
 from nanobatch.preparation import Prepared, Request, dry_run, prepare
@@ -90,9 +89,7 @@ def perform(
 def collect(root: Path, mode: Mode, *, flags: Mapping[str, Any], config_path: str | None, screen: Screen) -> int:
     """Collect or cancel what a folder has ordered in batches, and return the exit code."""
     try:
-        batches, is_finished = read_batches(root / JOURNAL)
-        if not batches:
-            raise ConfigError(f"nothing was ordered in batches from {root}")
+        _, is_finished = ordered_batches(root)
         open_ = open_batches(root)
         if not open_ and is_finished:
             _say(f"nanobatch: no batch of {root} is open")

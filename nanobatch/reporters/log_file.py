@@ -63,6 +63,7 @@ def start_logging(path: Path | None, *, to_stderr: bool) -> list[logging.Handler
     root = logging.getLogger("nanobatch")
     root.setLevel(logging.DEBUG)
     root.propagate = False
+    root.addHandler(logging.NullHandler())  # without a log, logging would write warnings to standard error by itself
     formatter = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
     formatter.converter = time.gmtime
     for handler in handlers:

@@ -21,7 +21,7 @@ def render_plan_text(plan: Mapping[str, Any]) -> str:
     lines.append(f"into {safe(plan['output'], 300)}" + (", from the sandbox" if plan["sandbox"] else ""))
     for provider in plan["providers"]:
         prices = ", ".join(f"{size} {money(price)}" for size, price in provider["price_usd"].items())
-        limits = ", ".join(f"{name} {count(value)}" for name, value in provider["limits"].items() if value is not None)
+        limits = _limits(provider["limits"])
         name, model = safe(provider["name"], 30), safe(provider["wire_model"], 60)
         lines.append(f"  {name}: {images(provider['images'])} of {model} at {prices}; {limits}")
     cost = plan["cost_usd"]
@@ -34,6 +34,14 @@ def render_plan_text(plan: Mapping[str, Any]) -> str:
     lines += _nearest(plan["semantic"])
     lines += [f"warning: {safe(warning, 300)}" for warning in plan["warnings"]]
     return "\n".join(lines)
+
+
+def _limits(limits: Mapping[str, float | None]) -> str:
+    """Name the limits there are; a window of a minute is what everybody reckons with."""
+    said = {name: value for name, value in limits.items() if value is not None}
+    if said.get("window_seconds") == 60:
+        del said["window_seconds"]
+    return ", ".join(f"{name} {count(value)}" for name, value in said.items())
 
 
 def _nearest(rows: Sequence[Mapping[str, Any]]) -> list[str]:

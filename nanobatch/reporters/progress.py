@@ -22,6 +22,8 @@ _SHRUNK_SECONDS = 60.0  # how long it is worth a word; a lane grows again withou
 _WARNINGS_LEFT = 20
 # Terminals disagree about how wide these make a sign. A line that is wider than rich believes would wrap, and every
 # later frame would land one line too low.
+# What a terminal without Unicode would show as an escape several signs wide has a plain form here, or is a `?`.
+_PLAIN = str.maketrans({"·": "-", "×": "x", "…": "."})
 _UNSTEADY = re.compile(r"[\ufe00-\ufe0f\u20e3\U0001f3fb-\U0001f3ff]")
 
 
@@ -34,6 +36,7 @@ class ProgressDisplay:
     def __init__(self, clock: Clock, console: Console | None = None) -> None:
         self._clock = clock
         self._console = console or Console(stderr=True, highlight=False, markup=False)
+        self._is_ascii = self._console.options.ascii_only
         self._tally = Tally(clock)
         self._warnings: dict[str, None] = {}  # in order, each once
         self._live = Live(
@@ -69,13 +72,14 @@ class ProgressDisplay:
         self._live.stop()
         warnings = list(self._warnings)
         for message in warnings[:_WARNINGS_LEFT]:
-            self._console.print(Text(f"warning: {safe(message, 500)}"))
+            self._console.print(Text(self._fit_to_print(f"warning: {safe(message, 500)}")))
         if len(warnings) > _WARNINGS_LEFT:
             self._console.print(Text(f"and {count(len(warnings) - _WARNINGS_LEFT)} more warnings, in run.json"))
         tally = self._tally
         settled = f"{count(tally.settled)}/{count(tally.jobs)}"
         took = duration(self._clock.monotonic() - tally.started)
-        self._console.print(Text(_fitted([(0, settled), *self._numbers(), (3, took)], self._console.width)))
+        line = _fitted([(0, settled), *self._numbers(), (3, took)], self._console.width)
+        self._console.print(Text(self._fit_to_print(line)))
 
     def render(self) -> RenderableType:
         """Draw the state of this moment."""
@@ -86,11 +90,11 @@ class ProgressDisplay:
         if len(lanes) > 1 or any(states):
             width = max(len(_steady(name, 20)) for name, _ in lanes)
             parts += [self._lane(f"{_steady(name, 20):<{width}}", lane) for name, lane in lanes]
-        parts += [_error(message, times) for message, times in tally.last_errors]
+        parts += [self._error(message, times) for message, times in tally.last_errors]
         if tally.stopping:
             at_once = " (Ctrl-C ends at once)" if tally.in_flight else ""
             words = f"stopping, {count(tally.in_flight)} on the wire{at_once}: {_steady(tally.stopping)}"
-            parts.append(Text(words, "yellow", no_wrap=True, overflow="ellipsis"))
+            parts.append(self._line(words, "yellow"))
         return Group(*parts)
 
     def _bar(self) -> RenderableType:
@@ -111,7 +115,7 @@ class ProgressDisplay:
         left = "" if tally.stopping else f"{duration(tally.seconds_left())} left"
         done, failed, *others = self._numbers()
         parts = [done, failed, (3, flying), *others, (2, left)]
-        return Text(_fitted(parts, self._console.width), no_wrap=True, overflow="ellipsis")
+        return self._line(_fitted(parts, self._console.width))
 
     def _numbers(self) -> list[tuple[int, str]]:
         """Return what is counted during the run and at its end, each with its rank: 0 is given up last."""
@@ -129,10 +133,21 @@ class ProgressDisplay:
 
     def _lane(self, name: str, lane: LaneTally) -> Text:
         flying = f", {count(lane.in_flight)} in flight" if self._console.width >= _SMALL else ""
-        line = Text(f"  {name} {count(lane.done)} done{flying}", no_wrap=True, overflow="ellipsis")
-        if state := self._state(lane):
+        line = self._line(f"  {name} {count(lane.done)} done{flying}")
+        if state := self._fit_to_print(self._state(lane)):
             line.append(f"  {state}", {"closed": "red", "parked": "yellow", "waiting": "yellow"}.get(lane.state, ""))
         return line
+
+    def _error(self, message: str, times: int) -> Text:
+        often = f"{count(times)}× " if times > 1 else ""
+        return self._line(f"  {often}{_steady(message, 300)}", "dim")
+
+    def _line(self, words: str, style: str = "") -> Text:
+        """Make a line that never wraps: every later frame would land one line too low."""
+        return Text(self._fit_to_print(words), style, no_wrap=True, overflow="crop" if self._is_ascii else "ellipsis")
+
+    def _fit_to_print(self, words: str) -> str:
+        return words.translate(_PLAIN).encode("ascii", "replace").decode() if self._is_ascii else words
 
     def _state(self, lane: LaneTally) -> str:
         """Return what keeps a lane from working as usual, or nothing; an end that has passed needs no event."""
@@ -159,8 +174,3 @@ def _fitted(parts: list[tuple[int, str]], width: int) -> str:
 
 def _steady(text: str, limit: int = 200) -> str:
     return safe(_UNSTEADY.sub("", text[: 2 * limit]), limit)
-
-
-def _error(message: str, times: int) -> Text:
-    often = f"{count(times)}× " if times > 1 else ""
-    return Text(f"  {often}{_steady(message, 300)}", "dim", no_wrap=True, overflow="ellipsis")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,10 +39,11 @@ def render_text(summary: Mapping[str, Any]) -> str:
 
 def _headline(summary: Mapping[str, Any]) -> str:
     have = summary["ok"] + summary["cached"]
-    resumed = f" ({count(summary['resumed'])} from earlier runs)" if summary["resumed"] else ""
-    cached = f" ({count(summary['cached'])} from the cache)" if summary["cached"] else ""
+    origins = {"from earlier runs": summary["resumed"], "from the cache": summary["cached"]}
+    told = ", ".join(f"{count(number)} {origin}" for origin, number in origins.items() if number)
+    not_new = f" ({told})" if told else ""
     return (
-        f"{count(have)} of {images(summary['jobs'])}{resumed}{cached} in {safe(summary['output'], 300)}, "
+        f"{count(have)} of {images(summary['jobs'])}{not_new} in {safe(summary['output'], 300)}, "
         f"after {duration(summary['duration_seconds'])}"
     )
 
@@ -99,4 +101,6 @@ def _next(summary: Mapping[str, Any]) -> str:
     code = summary["exit_code"]
     if code == 5:
         return f"run the same command again{_when(summary)}"
+    if code == 0 and summary["unfinished"]:  # only an order ends well without its images
+        return f"nanobatch batch collect {safe(shlex.quote(summary['output']), 300)}"
     return _NEXT.get(code, "").format(output=safe(summary["output"], 300))

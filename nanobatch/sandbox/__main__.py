@@ -26,7 +26,7 @@ EXIT_USAGE = 2
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Say what is wrong in one sentence, without the whole usage."""
-        self.exit(EXIT_USAGE, f"sandbox: {message}\n")
+        self.exit(EXIT_USAGE, f"nanobatch: {message}\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -124,7 +124,7 @@ def _watch_stdin(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
 
 
 def _sorry(sentence: str) -> int:
-    sys.stderr.write(f"sandbox: {sentence}\n")
+    sys.stderr.write(f"nanobatch: {sentence}\n")
     return EXIT_USAGE
 
 

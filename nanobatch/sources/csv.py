@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from nanobatch.errors import InputError
 from nanobatch.model import Origin
 from nanobatch.sources.base import HeaderCheck, Problem, Row, quoted
-from nanobatch.sources.lines import PromptFile, read_lines
+from nanobatch.sources.lines import HEADER_HINT, PromptFile, read_lines
 
 CELL_CHARACTERS = 1_048_576
 DELIMITERS = (",", ";", "\t", "|")
@@ -86,7 +86,7 @@ class _Table:
                 raise InputError(f"{self._name}:{self._line + 1}: {cells}")
             if any(cell.strip() for cell in cells):
                 return _named(cells, f"{self._name}:{self._line + 1}")
-        raise InputError(f"{self._name} has no header")
+        raise InputError(f"{self._name} has no header; {HEADER_HINT}")
 
     def rows(self, header: Sequence[str]) -> Iterator[Row | Problem]:
         width = len(header)

@@ -141,13 +141,16 @@ class PromptFiles:
         """
         return (prompt for prompt, chosen in self.walk() if chosen)
 
-    def walk(self) -> Iterator[tuple[Prompt, bool]]:
+    def walk(self, *, everything: bool = False) -> Iterator[tuple[Prompt, bool]]:
         """Yield every usable prompt up to the last chosen one, and whether it is chosen.
+
+        Args:
+            everything: Also the prompts after the last chosen one.
 
         Raises:
             InputError: A file has changed since the check.
         """
-        left = self.options.limit
+        left = None if everything else self.options.limit
         for item, chosen in self._judged():
             if isinstance(item, Prompt):
                 yield item, chosen

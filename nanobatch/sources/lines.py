@@ -18,6 +18,7 @@ from typing import BinaryIO
 from nanobatch.errors import InputError
 
 STANDARD_INPUT = "-"
+HEADER_HINT = "write `prompt` in its first line and a prompt in each line below"
 MOST_NEIGHBOURS = 5_000
 _HEAD_BYTES = 65_536
 _ZIP = b"PK\x03\x04"  # what every modern office file begins with
@@ -120,6 +121,16 @@ def read_lines(file: PromptFile) -> Iterator[str]:
         raise _unreadable(file.name, error) from error
 
 
+def _how_to_fill(path: Path) -> str:
+    match path.suffix.lower():
+        case ".txt":
+            return "write a prompt in each line"
+        case ".jsonl" | ".ndjson":
+            return 'write an object in each line, such as {"prompt": "a red fox"}'
+        case _:
+            return HEADER_HINT
+
+
 def _encoding(file: PromptFile) -> str:
     try:
         with file.path.open("rb") as raw:
@@ -130,7 +141,7 @@ def _encoding(file: PromptFile) -> str:
         raise InputError(
             "standard input is empty; pipe prompts into it, one a line"
             if file.name == STANDARD_INPUT
-            else f"{file.name} is empty; write `prompt` in its first line and a prompt in each line below"
+            else f"{file.name} is empty; {_how_to_fill(file.path)}"
         )
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"

@@ -145,6 +145,20 @@ def test_running_again_sends_nothing(desk: Desk) -> None:
     assert (summary["ok"], summary["resumed"], summary["cost_usd"], summary["attempts"]) == (12, 12, 0, 0)
 
 
+def test_a_part_of_the_input_does_not_forget_the_rest(desk: Desk) -> None:
+    """After a run with --limit or --only the manifest still has every image that was paid before it."""
+    desk.prompts(6)
+    with sandbox() as vendor:
+        desk.config(("local", vendor, "gemini"))
+        assert desk.run().returncode == 0
+        for choice in (("--limit", "2"), ("--only", "0003*"), ("--limit", "1", "--only", "*number-1")):
+            assert desk.run("--no-cache", *choice).returncode == 0
+            assert_whole(desk, 6)
+        assert desk.run("--no-cache").returncode == 0
+        assert vendor.books()["images"] == 6
+    assert not list((desk.out / ".nanobatch").glob("replaced/*"))
+
+
 FAULTS = (
     *("429", "500", "503", "reset", "truncate", "html200", "html502"),
     *("badb64", "noimage", "json200err", "slowdrip", "thought", "multi", "signature"),

@@ -140,6 +140,9 @@ def test_fingerprints_are_the_jobs_in_short(plans: Plans, options: dict[str, Any
     assert expected
     assert list(planner.fingerprints()) == expected
     assert list(planner.fingerprints()) == expected
+    whole = [int(job.id[:16], 16) for job in planner.jobs(everything=True)]
+    assert len(whole) == 8, "what is left out is there when everything is asked for"
+    assert list(planner.fingerprints(everything=True)) == whole
 
 
 def test_equal_rows_may_share_their_images(tmp_path: Path) -> None:

@@ -49,8 +49,32 @@ def test_a_folder_without_batches(tmp_path: Path, capsys: pytest.CaptureFixture[
     """A sentence, and the exit code of a usage error."""
     with pytest.raises(ConfigError):
         standing(tmp_path)
+    (tmp_path / ".nanobatch").mkdir()
     assert show(tmp_path, as_json=False) == 2
     assert "nothing was ordered in batches" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["status", "collect", "cancel"])
+def test_what_is_no_output_folder_is_told_apart(tmp_path: Path, command: str) -> None:
+    """A file, a name mistyped and a folder of something else: a sentence for each, and never a traceback."""
+    (tmp_path / "prompts.txt").write_text("a red fox\n")
+    shell = Shell(tmp_path)
+    for name, words in (("prompts.txt", "is a file"), ("imges", "no such folder"), (".", "not the output of a run")):
+        done = shell.run("batch", command, name)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+        assert done.stderr.startswith("nanobatch: ")
+        assert words in done.stderr
+
+
+def test_the_table_cuts_no_name(desk: BatchBench, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a vendor calls a batch is what one asks it for, so it stands there whole."""
+    desk.order("submit")
+    names = [batch["name"] for batch in standing(desk.out)["batches"]]
+    assert show(desk.out, as_json=False) == 0
+    shown = capsys.readouterr().out
+    assert "12 images in 3 open batches" in shown
+    assert all(name in shown for name in names)
+    assert "…" not in shown
 
 
 @pytest.mark.parametrize("option", [("-O", "json"), ("--output", "json"), ("--json",)])

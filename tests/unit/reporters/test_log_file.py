@@ -102,6 +102,13 @@ def test_without_either_nothing_is_opened() -> None:
     assert start_logging(None, to_stderr=False) == []
 
 
+def test_without_a_log_a_warning_is_not_printed_by_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    """Standard error belongs to the display; a line of logging's own would be there twice, and in spite of --quiet."""
+    start_logging(None, to_stderr=False)
+    logging.getLogger("nanobatch.reporters.hooks").warning("exec failed id=fox exit code 1")
+    assert capsys.readouterr().err == ""
+
+
 def test_a_log_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     """The error names the file."""
     with pytest.raises(StoreError, match=r"missing/run\.log"):

@@ -35,6 +35,15 @@ def test_the_plan_says_how_many_by_whom_for_how_much_and_how_long() -> None:
     ]
 
 
+def test_only_a_window_that_is_no_minute_is_named() -> None:
+    """A minute is what `rpm` says already."""
+    given = plan()
+    (provider,) = given["providers"]
+    for seconds, words in ((60, "concurrency 10"), (10, "concurrency 10, window_seconds 10")):
+        provider["limits"]["window_seconds"] = seconds
+        assert render_plan_text(given).splitlines()[2].endswith(f"; rpm 150, rpd 10,000, {words}")
+
+
 def test_what_costs_nothing_is_named() -> None:
     """Images of earlier runs, and copies of equal rows."""
     [line, *_] = render_plan_text(plan(cached=200, duplicates=50, to_send=650)).splitlines()

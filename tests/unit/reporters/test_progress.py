@@ -55,6 +55,24 @@ def test_done_failed_and_in_flight_are_shown(width: int) -> None:
     assert all(len(line) <= width for line in frame.splitlines())
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_without_unicode_gets_no_line_that_wraps(encoding: str) -> None:
+    """An escape in place of a sign is several signs wide; a line that wraps leaves a bar behind with every frame."""
+    screen, width = Screen(60), 60
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding=encoding, errors="backslashreplace")
+    console = Console(file=stream, force_terminal=True, width=width, highlight=False, markup=False)
+    screen.display = ProgressDisplay(screen.clock, console)
+    long = "the model is \u00fcberlastet \u2013 " * 9
+    for event in (started(10), *[JobFinished(ok(n)) for n in range(4)], JobFinished(bad(5, message=long)), missed(6)):
+        screen.display._tally(event)
+    console.print(screen.display.render())
+    stream.flush()
+    lines = visible(raw.getvalue().decode(encoding)).splitlines()
+    assert any("4 done" in line for line in lines)
+    assert all(len(line) <= width and "\\" not in line for line in lines), lines
+
+
 def test_rate_cost_and_time_left_are_shown(screen: Screen) -> None:
     """Thirty images in a minute: thirty a minute, what they cost, and two minutes for the other sixty."""
     screen.after(started(90))

@@ -110,6 +110,18 @@ def test_earlier_images_and_uncertain_money_are_told_apart() -> None:
     assert "$0.200 possibly billed besides" in lines[1]
 
 
+def test_where_images_came_from_stands_in_one_place() -> None:
+    """Images of this folder's earlier runs, and those that the cache gave."""
+    found = {**summary(), "ok": 3, "cached": 2, "jobs": 5, "resumed": 4}
+    assert render_text(found).startswith("5 of 5 images (4 from earlier runs, 2 from the cache) in out, after ")
+
+
+def test_an_order_is_followed_by_what_fetches_it() -> None:
+    """A run that ends well without its images has ordered them in batches."""
+    found = {**summary(), "jobs": 2, "unfinished": 2, "exit_code": 0, "output": "my shop"}
+    assert render_text(found).splitlines()[-1] == "next: nanobatch batch collect 'my shop'"
+
+
 def test_the_sandbox_spends_nothing() -> None:
     """Its prices are pretended, and the summary says so."""
     assert "$0.134 spent (pretended: sandbox)" in render_text(summary(ok(1), sandbox=True))

@@ -141,7 +141,7 @@ def test_a_wrong_option_is_one_sentence(
     shown = capsys.readouterr()
     assert code == 2
     assert sentence in shown.err
-    assert shown.err.startswith("sandbox: ")
+    assert shown.err.startswith("nanobatch: ")
     assert shown.err.count("\n") == 1
     assert shown.out == ""
 
@@ -151,7 +151,7 @@ def test_a_taken_port_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> Non
     with sandbox() as vendor:
         port = vendor.url.rpartition(":")[2]
         assert main(["--port", port]) == 2
-    assert capsys.readouterr().err.startswith(f"sandbox: cannot listen on port {port}: ")
+    assert capsys.readouterr().err.startswith(f"nanobatch: cannot listen on port {port}: ")
 
 
 def test_faults_explain_themselves(capsys: pytest.CaptureFixture[str]) -> None:

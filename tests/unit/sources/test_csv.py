@@ -164,7 +164,7 @@ def test_header_is_stripped_and_shown_to_the_check(tmp_path: Path) -> None:
 
 def test_blank_file_has_no_header(read: Read) -> None:
     """A file of blank lines is an error."""
-    with pytest.raises(InputError, match="has no header"):
+    with pytest.raises(InputError, match="has no header; write `prompt` in its first line"):
         read("\n\n;;\n")
 
 

@@ -144,6 +144,7 @@ def test_limit_takes_the_first(files: Files) -> None:
     assert three.check().prompts == 2
     assert ids(three) == ["0001-fox", "0002-owl"]
     assert [chosen for _, chosen in three.walk()] == [True, True]
+    assert [chosen for _, chosen in three.walk(everything=True)] == [True, True, False], "the manifest knows them all"
 
 
 def test_only_is_a_glob_over_ids(files: Files) -> None:

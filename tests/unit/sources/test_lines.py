@@ -70,6 +70,22 @@ def test_refuses_an_empty_file(tmp_path: Path) -> None:
         list(read_lines(file_of(tmp_path, b"")))
 
 
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("p.txt", "write a prompt in each line"),
+        ("failed.jsonl", '{"prompt": '),
+        ("p.csv", "`prompt` in its first line"),
+    ],
+)
+def test_an_empty_file_is_filled_as_its_kind_wants(tmp_path: Path, name: str, remedy: str) -> None:
+    """A header in a text file would be drawn."""
+    (tmp_path / name).touch()
+    with pytest.raises(InputError) as caught:
+        list(read_lines(PromptFile(name, tmp_path / name, tmp_path)))
+    assert remedy in caught.value.message
+
+
 def test_a_file_that_vanished_is_an_input_error(tmp_path: Path) -> None:
     """A file removed after it was located is named with the system's reason."""
     with pytest.raises(InputError, match=r"cannot read gone\.csv: there is no such file"):
