@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from nanobatch.attempts import Landed, Tally
-from nanobatch.caches.base import Cache, Entry, SecondLookup, entry_of, options_of, with_place
+from nanobatch.caches.base import Cache, Entry, Match, SecondLookup, entry_of, options_of, with_place
 from nanobatch.caches.delivery import fetch
 from nanobatch.clock import Clock, iso
 from nanobatch.errors import CacheError, Refused, StoreError
@@ -217,10 +217,22 @@ class Caching:
         }
         if self.second is not None:
             rest = {job.id: job for job in jobs if job.id not in hits}
-            for job_id, match in self.second.look_up(list(rest.values()), now=now).items():
+            try:
+                matches = self.second.look_up(list(rest.values()), now=now)
+            except CacheError as error:
+                matches = self._without_second(error)
+            for job_id, match in matches.items():
                 if match.entry.has_image and self.asking.accepts(rest[job_id], match.entry):
                     hits[job_id] = Hit(rest[job_id], match.entry, (match.warning,))
         return hits
+
+    def _without_second(self, error: CacheError) -> dict[str, Match]:
+        """Go on with the exact cache alone."""
+        self._trouble = self._trouble or error
+        second, self.second = self.second, None
+        if second is not None:
+            second.close()
+        return {}
 
     def _bring(self, hit: Hit) -> Brought | None:
         """Make a part of a hit's image, verified and flushed; in a thread.
@@ -307,10 +319,14 @@ class Caching:
         ]  # fmt: skip
         try:
             self.cache.put(entries, now=now)
-            if self.second is not None:
-                self.second.learn(list(zip(new, entries, strict=True)))
         except CacheError as error:
             self._fail(error, writing=True)
+            return
+        if self.second is not None:
+            try:
+                self.second.learn(list(zip(new, entries, strict=True)))
+            except CacheError as error:
+                self._without_second(error)
 
     def _asked(self, record: Record) -> list[str]:
         """Say who was asked for what was refused in the end."""

@@ -12,10 +12,19 @@ from typing import Any
 
 from nanobatch.catalog import load_catalog
 from nanobatch.errors import ConfigError
-from nanobatch.lookup import ENVIRONMENT, Sources, checked, nearest
-from nanobatch.schema import LATER, LIMITS, PROVIDER, SECTIONS
+from nanobatch.lookup import ENVIRONMENT, Found, Sources, checked, nearest
+from nanobatch.schema import LIMITS, PROVIDER, SECTIONS, SEMANTIC, Check
 from nanobatch.selection import Selection
-from nanobatch.settings import CacheSettings, Defaults, OutputSettings, RunSettings, Secret, Settings, UsageSettings
+from nanobatch.settings import (
+    CacheSettings,
+    Defaults,
+    OutputSettings,
+    RunSettings,
+    Secret,
+    SemanticSettings,
+    Settings,
+    UsageSettings,
+)
 from nanobatch.yaml_files import Document, parse
 
 FILE = "nanobatch.yaml"
@@ -79,6 +88,8 @@ def _cache(values: Mapping[str, Any]) -> CacheSettings:
         own["url"] = Secret(values["url"])
     if "ttl" in values:
         own["ttl_seconds"] = values["ttl"]
+    if "semantic" in values:
+        own["semantic"] = SemanticSettings(**values["semantic"])
     return CacheSettings(**own)
 
 
@@ -107,6 +118,9 @@ def _check_keys(file: Document) -> None:
     _known(file, (), file.values, [*SECTIONS, "providers"])
     for section, keys in SECTIONS.items():
         _known(file, (section,), _keys_of(file, (section,), file.values.get(section)), keys)
+    semantic = (file.values.get("cache") or {}).get("semantic")
+    if isinstance(semantic, Mapping):
+        _known(file, ("cache", "semantic"), semantic, SEMANTIC)
     providers = _keys_of(file, ("providers",), file.values.get("providers"))
     for name, entry in providers.items():
         path = ("providers", name)
@@ -148,8 +162,14 @@ def _section(sources: Sources, section: str, origins: dict[str, str]) -> dict[st
         if found is None:
             continue
         dotted = f"{section}.{key}"
+        if dotted == "cache.semantic":
+            _check_within(found, SEMANTIC, dotted)
         values[key] = checked(found, check, dotted)
         origins[dotted] = found.where
-        if dotted in LATER and LATER[dotted](values[key]):
-            raise ConfigError(f"{found.where}: {dotted} {found.value!r} is not available in this version yet")
     return values
+
+
+def _check_within(found: Found, keys: Mapping[str, Check], dotted: str) -> None:
+    """Check the keys within a value where each of them stands."""
+    for name, where in found.inner.items():
+        checked(Found(found.value[name], where), keys[name], f"{dotted}.{name}")

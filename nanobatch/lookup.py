@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from nanobatch.errors import ConfigError
@@ -31,6 +31,7 @@ class Found:
 
     value: Any
     where: str
+    inner: Mapping[str, str] = field(default_factory=dict)  # the places of the keys within the value, where it has any
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,10 @@ class Sources:
         for file in self.files:
             values = file.values.get(section) or {}
             if key in values:
-                return Found(expand(values[key], self.environ, file.where((section, key))), file.where((section, key)))
+                where = file.where((section, key))
+                within = values[key] if isinstance(values[key], Mapping) else {}
+                inner = {str(name): file.where((section, key, name)) for name in within}
+                return Found(expand(values[key], self.environ, where), where, inner)
         return None
 
 

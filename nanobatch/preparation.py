@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,10 +18,10 @@ from nanobatch.catalog import Catalog, load_catalog
 from nanobatch.clock import SystemClock
 from nanobatch.errors import ConfigError, InputError, LedgerError
 from nanobatch.estimation import estimate
-from nanobatch.manifest import peek
+from nanobatch.manifest import fingerprint, peek
 from nanobatch.mix_lanes import lanes_of
 from nanobatch.mix_plan import mixed_estimate, plan_mix, plan_of, survey
-from nanobatch.model import Params, Prompt
+from nanobatch.model import Job, Params, Prompt
 from nanobatch.optional_redis import where
 from nanobatch.planning import REAL, SANDBOX, Plan, Planner
 from nanobatch.planning import Defaults as PlanDefaults
@@ -204,12 +204,16 @@ def dry_run(prepared: Prepared, *, now: float | None = None, latency_seconds: fl
         done = _peek(prepared)
     cache = preview(prepared.settings, prepared.request, now=start)
     request = prepared.request
+
+    def known(jobs: Sequence[Job]) -> Container[str]:
+        return cache.find([job for job in jobs if job.twin is None and fingerprint(job.id) not in done])
+
     if is_mixed(request, prepared.settings):
         assert request.deadline_seconds is not None
         lanes = lanes_of(prepared.settings, load_catalog())
         ordered = set() if request.fresh else ordered_jobs(prepared.root / STATE_FOLDER / BATCHES)
-        census = survey(prepared.planner.jobs(), lanes, done=done, known=cache.find, ordered=ordered)
-        return mixed_estimate(
+        census = survey(prepared.planner.jobs(), lanes, done=done, known=known, ordered=ordered)
+        found = mixed_estimate(
             plan_mix(census, request.deadline_seconds),
             inputs=request.inputs,
             output=str(prepared.root),
@@ -218,6 +222,7 @@ def dry_run(prepared: Prepared, *, now: float | None = None, latency_seconds: fl
             warnings=prepared.warnings,
             cached_unknown=cache.unknown,
         )
+        return {**found, "semantic": cache.nearest, "warnings": [*found["warnings"], *cache.warnings]}
     spent, unknown = _spent(prepared.settings, start)
     found = estimate(
         prepared.planner.jobs(),
@@ -230,11 +235,12 @@ def dry_run(prepared: Prepared, *, now: float | None = None, latency_seconds: fl
         warnings=[*prepared.warnings, *unknown],
         strategy=prepared.settings.run.strategy,
         latency_seconds=latency_seconds,
-        known=cache.find,
+        known=known,
         start=start,
         spent=spent,
         in_batches=prepared.request.batch is not None,
     )
+    found = {**found, "semantic": cache.nearest, "warnings": [*found["warnings"], *cache.warnings]}
     if cache.unknown is not None:
         found = {**found, "cached": None, "warnings": [*found["warnings"], cache.unknown]}
     if request.batch is not None:

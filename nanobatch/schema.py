@@ -71,6 +71,17 @@ def number(low: float, high: float = math.inf) -> Check:
     return check
 
 
+def share(value: Any) -> float:
+    """Accept a number above 0, at most 1."""
+    try:
+        found: float = number(0, 1)(value)
+    except ValueError:
+        found = 0.0
+    if not found:
+        raise ValueError(f"must be a number above 0 and at most 1, not {shown(value)}")
+    return found
+
+
 def whole(low: int, high: int = 10**12) -> Check:
     """Accept a whole number within bounds."""
     real = number(low, high)
@@ -216,6 +227,17 @@ def anything(value: Any) -> Any:
     return value
 
 
+SEMANTIC: Mapping[str, Check] = {"enabled": flag, "threshold": share}
+
+
+def semantic(value: Any) -> dict[str, Any]:
+    """Accept the keys of the semantic cache, or just whether it is on."""
+    if not isinstance(value, Mapping):
+        return {"enabled": flag(value)}
+    found: dict[str, Any] = section(SEMANTIC)(value)
+    return found
+
+
 SECTIONS: Mapping[str, Mapping[str, Check]] = {
     "defaults": {
         "model": text,
@@ -252,7 +274,7 @@ SECTIONS: Mapping[str, Mapping[str, Check]] = {
         "hard_links": flag,
         "prefix": text,
         "max_value_mb": number(0),
-        "semantic": mapping(anything),
+        "semantic": semantic,
     },
     "usage": {"url": optional(redis_url), "budget_usd_per_day": optional(number(0))},
 }
@@ -294,11 +316,6 @@ PROVIDER: Mapping[str, Check] = {
     "tier_of_service": choice("standard", "flex"),
     "cooldown_seconds": number(1, 3600),
     "batch": section(BATCH),
-}
-
-# What a later version will do: said plainly instead of being accepted and ignored.
-LATER: Mapping[str, Callable[[Any], bool]] = {
-    "cache.semantic": lambda value: bool(value.get("enabled")),
 }
 
 

@@ -78,6 +78,14 @@ class OutputSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SemanticSettings:
+    """Whether prompts that say the same in other words share an image."""
+
+    enabled: bool = False
+    threshold: float = 0.7  # of nearness; what may be taken at all, the guard decides
+
+
+@dataclass(frozen=True, slots=True)
 class CacheSettings:
     """How images of earlier runs are found again."""
 
@@ -90,6 +98,7 @@ class CacheSettings:
     hard_links: bool = False  # the same file in both folders, instead of a copy
     prefix: str = "nanobatch"  # of the keys in Redis
     max_value_mb: float = 32.0  # of an image that travels in Redis
+    semantic: SemanticSettings = SemanticSettings()
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,14 @@ CREATE TABLE IF NOT EXISTS entries (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS expiring ON entries (expires) WHERE expires IS NOT NULL;
 CREATE INDEX IF NOT EXISTS kept_images ON entries (used, kept) WHERE kept > 0;
+CREATE TABLE IF NOT EXISTS meanings (
+    job BLOB PRIMARY KEY, likeness BLOB NOT NULL, made REAL NOT NULL, expires REAL,
+    prompt TEXT NOT NULL, vector BLOB NOT NULL
+);
+CREATE INDEX IF NOT EXISTS alike ON meanings (likeness);
+CREATE INDEX IF NOT EXISTS meanings_expiring ON meanings (expires) WHERE expires IS NOT NULL;
+CREATE TRIGGER IF NOT EXISTS forgotten AFTER DELETE ON entries
+BEGIN DELETE FROM meanings WHERE job = old.job; END;
 CREATE TABLE IF NOT EXISTS counts (name TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID;
 """
 

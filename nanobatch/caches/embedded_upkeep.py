@@ -41,17 +41,20 @@ class EmbeddedUpkeep:
             [[expired, oldest]] = connection.execute("SELECT total(expires <= ?), min(made) FROM entries", (now,))
             [[copies]] = connection.execute("SELECT count(*) FROM entries WHERE kept > 0")
             counts = dict(connection.execute("SELECT name, value FROM counts"))
+            [[meanings]] = connection.execute("SELECT count(*) FROM meanings")
             kept = kept_bytes(connection)
         return {
             "where": str(self._database.path), "images": images, "refusals": refusals, "expired": int(expired),
             "oldest": oldest, "image_bytes": size, "worth_usd": round(worth, 6), "kept_images": copies,
-            "kept_bytes": kept, "hits": int(counts.get("hits", 0)), "saved_usd": round(counts.get("saved_usd", 0.0), 6),
+            "kept_bytes": kept, "meanings": meanings, "hits": int(counts.get("hits", 0)),
+            "saved_usd": round(counts.get("saved_usd", 0.0), 6),
         }  # fmt: skip
 
     def prune(self, *, now: float, older_than_seconds: float | None = None) -> dict[str, Any]:
         """Drop what is too old or leads nowhere any more, and own copies that nothing leads to."""
         with self._database.changing() as connection:
             expired = connection.execute("DELETE FROM entries WHERE expires <= ?", (now,)).rowcount
+            connection.execute("DELETE FROM meanings WHERE expires <= ?", (now,))  # also those of a Redis's entries
             if older_than_seconds is not None:
                 youngest = now - older_than_seconds
                 expired += connection.execute("DELETE FROM entries WHERE made <= ?", (youngest,)).rowcount
@@ -65,6 +68,7 @@ class EmbeddedUpkeep:
         self._database.drop_if_damaged()
         with self._database.changing() as connection:
             dropped = connection.execute("DELETE FROM entries").rowcount
+            connection.execute("DELETE FROM meanings")
             connection.execute("DELETE FROM counts")
         freed = self._copies.clear()
         with self._database.using() as connection:

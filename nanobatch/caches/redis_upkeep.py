@@ -38,6 +38,7 @@ class RedisUpkeep:
         return {
             "where": self._door.where, "images": images, "refusals": refusals, "expired": 0, "oldest": oldest,
             "image_bytes": size, "worth_usd": round(worth, 6), "kept_images": len(lengths), "kept_bytes": sum(lengths),
+            "meanings": None,
             "hits": int(counts.get(b"hits", 0)), "saved_usd": round(float(counts.get(b"saved_usd", 0.0)), 6),
         }  # fmt: skip
 

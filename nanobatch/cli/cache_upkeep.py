@@ -92,6 +92,8 @@ def _facts(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "expired", count(found["expired"])
     yield "oldest", iso(found["oldest"]) if found["oldest"] is not None else "–"
     yield "own copies", f"{images(found['kept_images'])}, {_size(found['kept_bytes'])}"
+    if found["meanings"]:
+        yield "by meaning", f"{images(found['meanings'])} can be found in other words"
     yield "of use", f"{count(found['hits'])} times, {money(found['saved_usd'])} saved"
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nanobatch.reporters.wording import count, duration, images, money, safe
+
+MOST_NEAREST = 50  # are listed
 
 
 def render_plan_text(plan: Mapping[str, Any]) -> str:
@@ -30,6 +32,7 @@ def render_plan_text(plan: Mapping[str, Any]) -> str:
         lines.append(f"expected time up to {duration(plan['duration_seconds'])}, in batches; most are back sooner")
     else:
         lines.append(f"expected time {duration(plan['duration_seconds'])}, bounded by {plan['bound_by']}")
+    lines += _nearest(plan["semantic"])
     if (deadline := plan.get("plan", {}).get("deadline_seconds")) is not None:
         how = "in time" if plan["plan"]["in_time"] else "too late"
         lines.append(f"{how} for the deadline in {duration(deadline)}")
@@ -43,3 +46,17 @@ def _limits(limits: Mapping[str, int | None]) -> str:
     if said.get("window_seconds") == 60:
         del said["window_seconds"]
     return ", ".join(f"{name} {count(value)}" for name, value in said.items())
+
+
+def _nearest(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """List what says the same in other words, the farthest first: there the threshold is chosen."""
+    if not rows:
+        return []
+    taken = sum(row["taken"] for row in rows)
+    lines = [f"{images(taken)} of earlier prompts that say the same (cache.semantic):"]
+    for row in sorted(rows, key=lambda row: float(row["score"]))[:MOST_NEAREST]:
+        verdict = "taken" if row["taken"] else "below the threshold"
+        lines.append(f"  {row['score']:.2f} {verdict}: {safe(row['prompt'], 120)} = {safe(row['other_prompt'], 120)}")
+    if len(rows) > MOST_NEAREST:
+        lines.append(f"  and {count(len(rows) - MOST_NEAREST)} nearer ones; -O json lists them")
+    return lines

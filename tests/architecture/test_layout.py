@@ -15,6 +15,7 @@ TESTS = ROOT / "tests"
 
 COVERED_ELSEWHERE = {
     "events.py": "plain data; every reporter's tests build all of them",
+    "meaning/roles.py": "plain data; the tests of words and context build all of them",
     "model.py": "plain data; every other test builds them",
     "providers/base.py": "a protocol without code",
     "sandbox/dialects/batch_base.py": "a protocol and plain data; tests of both dialects and of the desk build them",

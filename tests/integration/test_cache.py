@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -314,3 +316,85 @@ def test_equal_rows_of_a_batch_are_ordered_once(tmp_path: Path) -> None:
         records = desk.records()
         assert {key: record["status"] for key, record in records.items()} == {"a": "ok", "b": "cached", "c": "ok"}
         assert records["a"]["sha256"] == records["b"]["sha256"]
+
+
+def test_other_words_share_an_image_where_that_is_wanted(machine: Machine) -> None:
+    """A paraphrase reuses the image and says so; near-misses are drawn, and a plan lists the match beforehand."""
+    on = "{semantic: {enabled: true}}"
+    machine.write("a cat sleeping on a sofa", "3 red balls", "a man with a beard", cache=on)
+    machine.run("first")
+    machine.write("A sleeping cat on the couch", "4 red balls", "a man without a beard", cache=on)
+    plan = json.loads(machine.call("run", "p.jsonl", "-o", "second", "--dry-run", "-O", "json"))
+    [row] = plan["semantic"]
+    assert (plan["cached"], plan["to_send"], row["taken"], row["other_prompt"]) == (
+        1,
+        2,
+        True,
+        "a cat sleeping on a sofa",
+    )
+    assert "0.87 taken: A sleeping cat on the couch" in machine.call("run", "p.jsonl", "-o", "second", "--dry-run")
+    second = machine.run("second")
+    assert (second["ok"], second["cached"], machine.requests) == (2, 1, 5)
+    first_record, record = machine.records("first")[0], machine.records("second")[0]
+    assert record["warnings"] == [f"semantic:0.87 of {first_record['job']}"]
+    assert (record["status"], record["cost_usd"], record["sha256"]) == ("cached", 0.0, first_record["sha256"])
+    assert json.loads(machine.call("verify", "second", "-O", "json"))["images"] == 3
+    assert json.loads(machine.call("cache", "stats", "-O", "json"))["meanings"] == 5
+    again = machine.run("second")
+    assert (again["resumed"], machine.requests) == (3, 5)
+
+
+def test_other_words_are_other_images_unless_somebody_wants_it(machine: Machine) -> None:
+    """Off by default, and what was found by meaning is not remembered as exact."""
+    on = "{semantic: {enabled: true}}"
+    machine.write("a cat on a sofa", cache=on)
+    machine.run("first")
+    machine.write("a cat on a couch", cache=on)
+    assert machine.run("second")["cached"] == 1
+    machine.write("a cat on a couch")
+    assert machine.run("third")["cached"] == 0
+    machine.write("the cat on a couch", cache="{semantic: {enabled: true, threshold: 0.99}}")
+    assert machine.run("fourth")["cached"] == 0
+    assert machine.requests == 3
+
+
+def test_a_changed_image_is_not_taken_by_its_meaning(machine: Machine) -> None:
+    """It is verified by its digest as any hit is, and drawn anew."""
+    on = "{semantic: {enabled: true}}"
+    machine.write("a cat on a sofa", cache=on)
+    machine.run("first")
+    [path] = (machine.here / "first" / "images").iterdir()
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    machine.write("a cat on a couch", cache=on)
+    assert (machine.run("second")["ok"], machine.requests) == (1, 2)
+
+
+def test_damaged_meanings_cost_one_warning(machine: Machine) -> None:
+    """The exact cache still answers, and the run goes on."""
+    on = "{semantic: {enabled: true}}"
+    machine.write("a cat on a sofa", "a dog", cache=on)
+    machine.run("first")
+    database = sqlite3.connect(machine.here / "cache" / "nanobatch" / "images.sqlite")
+    with database:
+        database.execute("UPDATE meanings SET vector = x'00'")
+    database.close()
+    machine.write("a cat on a couch", "a dog", cache=on)
+    with machine.start("run", "p.jsonl", "-o", "second", "-O", "json", "--progress", "plain") as process:
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert (json.loads(out)["ok"], json.loads(out)["cached"], machine.requests) == (1, 1, 3)
+    assert err.count("a row of the semantic cache is none") == 1
+
+
+def test_a_team_finds_by_meaning_what_this_machine_has_drawn(machine: Machine) -> None:
+    """With a Redis, meanings are this machine's own, and entries and images are the team's."""
+    with redis_process() as server:
+        on = f"{{url: '{server.url}', semantic: {{enabled: true}}}}"
+        machine.write("a cat on a sofa", cache=on)
+        machine.run("first")
+        shutil.rmtree(machine.here / "first")
+        machine.write("a cat on a couch", cache=on)
+        assert machine.run("second")["cached"] == 1
+        machine.call("cache", "clear", "--yes")
+        machine.write("the cat on a couch", cache=on)
+        assert machine.run("third")["cached"] == 0

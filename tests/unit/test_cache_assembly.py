@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,15 @@ from nanobatch.caches.embedded_upkeep import EmbeddedUpkeep
 from nanobatch.caches.off import NoCache
 from nanobatch.caches.redis_cache import RedisCache
 from nanobatch.caches.redis_upkeep import RedisUpkeep
+from nanobatch.caches.semantic import Likenesses, SemanticLookup
 from nanobatch.clock import SystemClock
 from nanobatch.errors import ConfigError
 from nanobatch.folder import open_folder
-from nanobatch.model import Job
+from nanobatch.meaning.embedding import Embedding
+from nanobatch.model import Job, Record, Status
+from nanobatch.planning import REAL
 from nanobatch.preparation import Request
-from nanobatch.settings import CacheSettings, Defaults, OutputSettings, RunSettings, Secret, Settings
+from nanobatch.settings import CacheSettings, Defaults, OutputSettings, RunSettings, Secret, SemanticSettings, Settings
 from nanobatch.stopping import Stop
 from tests.harness import make_job, settings
 from tests.unit.caches.test_embedded import NOW, WEEK, image, refusal
@@ -112,3 +117,72 @@ def test_a_damaged_cache_is_unknown_to_a_plan(jobs: list[Job]) -> None:
     assert found.find(jobs) == ()
     assert found.unknown is not None
     assert "cannot be read" in found.unknown
+
+
+def learned(jobs: list[Job]) -> Job:
+    """Let the first of some jobs be learned, and return a job that says the same."""
+    first, *_ = jobs
+    lookup = opened_lookup()
+    [entry] = EmbeddedCache(user_folder(), ttl_seconds=WEEK).look_up([first.id], now=NOW).values()
+    told: dict[str, Any] = {"job": first.id, "id": first.prompt.id, "variant": 0, "index": 1, "status": Status.OK}
+    record = Record(**told, prompt="a rabbit with spectacles", params=first.params.as_dict())
+    lookup.learn([(record, entry)])
+    lookup.close()
+    other = make_job(9)
+    return replace(other, prompt=replace(other.prompt, text="a bunny with eyeglasses"))
+
+
+def opened_lookup() -> SemanticLookup:
+    cache = EmbeddedCache(user_folder(), ttl_seconds=WEEK)
+    return SemanticLookup(user_folder(), cache, Likenesses(Embedding, REAL, WEEK), threshold=0.8)
+
+
+def test_a_run_looks_up_by_meaning_where_it_is_told_to(tmp_path: Path) -> None:
+    """Off by default; with a Redis, meanings are in this machine's database all the same."""
+    on = SemanticSettings(enabled=True)
+    check_caching(whole(semantic=on))
+    assert opened(tmp_path).second is None
+    assert opened(tmp_path, semantic=on, enabled=False).second is None
+    assert isinstance(opened(tmp_path, semantic=on).second, SemanticLookup)
+    assert isinstance(opened(tmp_path, semantic=on, url=NOWHERE).second, SemanticLookup)
+    assert not user_folder().exists()
+
+
+@pytest.mark.parametrize(("threshold", "is_taken"), [(0.8, False), (0.2, True)])
+def test_a_plan_lists_what_says_the_same(jobs: list[Job], threshold: float, is_taken: bool) -> None:
+    """With both prompts and the score, taken or not, so that a person can choose the threshold."""
+    other = learned(jobs)
+    found = preview(whole(semantic=SemanticSettings(True, threshold)), Request(()), now=NOW)
+    known = {jobs[0].id, jobs[1].id}
+    assert found.find([*jobs, other]) == (known | {other.id} if is_taken else known)
+    [row] = found.nearest
+    assert 0.2 < row["score"] < 0.8
+    assert {key: row[key] for key in row if key != "score"} == {
+        "id": "row-9", "prompt": "a bunny with eyeglasses", "taken": is_taken, "other_job": jobs[0].id,
+        "other_prompt": "a rabbit with spectacles",
+    }  # fmt: skip
+    assert found.warnings == []
+
+
+def test_what_leads_nowhere_is_not_listed(jobs: list[Job]) -> None:
+    """An image that is gone helps nobody; nor does a refusal."""
+    other = learned(jobs)
+    [entry] = EmbeddedCache(user_folder(), ttl_seconds=WEEK).look_up([jobs[0].id], now=NOW).values()
+    for place in entry.places:
+        Path(place).unlink(missing_ok=True)
+    found = preview(whole(semantic=SemanticSettings(True, 0.2)), Request(()), now=NOW)
+    assert (found.find([other]), found.nearest) == (set(), [])
+
+
+def test_damaged_meanings_leave_a_plan_its_exact_cache(jobs: list[Job]) -> None:
+    """The plan says what it could not read, once."""
+    other = learned(jobs)
+    connection = sqlite3.connect(user_folder() / "images.sqlite")
+    with connection:
+        connection.execute("UPDATE meanings SET vector = x'00'")
+    connection.close()
+    found = preview(whole(semantic=SemanticSettings(enabled=True)), Request(()), now=NOW)
+    for _ in range(2):
+        assert found.find([*jobs, other]) == {jobs[0].id, jobs[1].id}
+    [warning] = found.warnings
+    assert "a row of the semantic cache is none" in warning

@@ -464,6 +464,39 @@ async def test_a_second_lookup_is_asked_about_the_misses(tmp_path: Path) -> None
     assert third.requests("a") == 1, "what is only near must not become what is known"
 
 
+@dataclass
+class Broken(Relations):
+    """A second lookup that fails when it is asked, or when it is to learn."""
+
+    at: str = "look_up"
+
+    def look_up(self, jobs: Sequence[Job], *, now: float) -> Mapping[str, Match]:
+        self.asked += [job.id for job in jobs if now]
+        if self.at == "look_up":
+            raise CacheError("the second is broken")
+        return {}
+
+    def learn(self, found: Sequence[tuple[Record, Entry]]) -> None:
+        self.learned += found
+        if self.at == "learn":
+            raise CacheError("the second is broken")
+
+
+@pytest.mark.parametrize("at", ["look_up", "learn"])
+async def test_a_broken_second_lookup_takes_nothing_from_the_first(tmp_path: Path, at: str) -> None:
+    """One warning, and the exact cache goes on: what it knows is found, what is new is remembered."""
+    await drawn(tmp_path)
+    second = bench(tmp_path / "second", jobs=4)
+    broken = Broken(at=at)
+    await run(second, caching(second, embedded(tmp_path), second=broken))
+    assert second.requests("a") == 1
+    assert [event.message for event in second.events(Warned)] == ["the second is broken; the run goes on without it"]
+    assert broken.closed
+    third = bench(tmp_path / "third", jobs=4)
+    await run(third, caching(third, embedded(tmp_path)))
+    assert third.requests("a") == 0
+
+
 async def test_it_is_known_to_the_cache_only_after_the_record(tmp_path: Path) -> None:
     """Killed before the record, nobody finds an image that no manifest has."""
     one = bench(tmp_path / "first", jobs=1)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from nanobatch import schema
-from nanobatch.settings import CacheSettings, Defaults, Limits, OutputSettings, RunSettings
+from nanobatch.settings import CacheSettings, Defaults, Limits, OutputSettings, RunSettings, SemanticSettings
 
 
 @pytest.mark.parametrize(
@@ -98,12 +98,20 @@ def test_bad_values(check: schema.Check, value: Any) -> None:
         check(value)
 
 
-def test_what_comes_later_is_a_known_key() -> None:
-    """The list of features to come names keys that the schema has."""
-    assert schema.LATER
-    for dotted in schema.LATER:
-        section, key = dotted.split(".")
-        assert key in schema.SECTIONS[section]
+def test_the_semantic_cache_is_switched_on_in_a_word() -> None:
+    """`semantic: true` is enough, and the threshold may be told with it."""
+    assert schema.semantic(True) == {"enabled": True}
+    assert schema.semantic("no") == {"enabled": False}
+    assert schema.semantic({"enabled": True, "threshold": "0.9"}) == {"enabled": True, "threshold": 0.9}
+    assert {field.name for field in dataclasses.fields(SemanticSettings)} == set(schema.SEMANTIC)
+
+
+@pytest.mark.parametrize("value", [0, -0.1, 1.01, "near", True, None])
+def test_a_threshold_is_a_share(value: Any) -> None:
+    """Zero would take everything, more than one nothing."""
+    with pytest.raises(ValueError, match="must be a number above 0 and at most 1"):
+        schema.share(value)
+    assert schema.share(1) == 1.0
 
 
 @pytest.mark.parametrize("check", [schema.number(0, 5), schema.size, schema.ratio, schema.flag, schema.zone])
@@ -129,23 +137,10 @@ def test_settings_have_the_schemas_keys(section: str, typed: Any) -> None:
 def test_the_cache_has_the_schemas_keys() -> None:
     """Each key of the cache has a typed place; only what is converted is called differently there."""
     names = {field.name for field in dataclasses.fields(CacheSettings)}
-    assert names == set(schema.SECTIONS["cache"]) - {"ttl", "semantic"} | {"ttl_seconds"}
+    assert names == set(schema.SECTIONS["cache"]) - {"ttl"} | {"ttl_seconds"}
     assert schema.SECTIONS["cache"]["ttl"]("7d") == CacheSettings().ttl_seconds
 
 
 def test_limits_have_the_schemas_keys() -> None:
     """The numbers of a provider are the same in the file and in the program."""
     assert {field.name for field in dataclasses.fields(Limits)} == set(schema.LIMITS)
-
-
-@pytest.mark.parametrize(
-    ("dotted", "now", "later"),
-    [
-        ("cache.semantic", {"enabled": False}, {"enabled": True}),
-    ],
-)
-def test_what_comes_later_is_told_from_what_is_here(dotted: str, now: Any, later: Any) -> None:
-    """Written as off it is accepted; switched on it is not."""
-    assert dotted in schema.LATER
-    assert not schema.LATER[dotted](now)
-    assert schema.LATER[dotted](later)

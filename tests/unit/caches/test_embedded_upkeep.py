@@ -27,7 +27,7 @@ def test_stats_tell_what_is_there(tmp_path: Path) -> None:
     assert upkeep.stats(now=NOW) == {
         "where": str(tmp_path / "cache" / "images.sqlite"), "images": 2, "refusals": 1, "expired": 1,
         "oldest": NOW - WEEK, "image_bytes": 200, "worth_usd": 0.2, "kept_images": 2, "kept_bytes": 200,
-        "hits": 1, "saved_usd": 0.1,
+        "meanings": 0, "hits": 1, "saved_usd": 0.1,
     }  # fmt: skip
     upkeep.close()
 

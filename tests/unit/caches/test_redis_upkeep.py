@@ -32,7 +32,7 @@ def test_everything_is_counted_and_cleared(tmp_path: Path, door: RedisDoor) -> N
     upkeep = RedisUpkeep(door)
     assert upkeep.stats(now=NOW) == {
         "where": "the Redis", "images": 2, "refusals": 1, "expired": 0, "oldest": NOW - 7200, "image_bytes": 200,
-        "worth_usd": 0.2, "kept_images": 2, "kept_bytes": 200, "hits": 1, "saved_usd": 0.1,
+        "worth_usd": 0.2, "kept_images": 2, "kept_bytes": 200, "meanings": None, "hits": 1, "saved_usd": 0.1,
     }  # fmt: skip
     assert upkeep.prune(now=NOW) == {"expired": 0, "gone": 0, "freed_bytes": 0}
     assert upkeep.prune(now=NOW, older_than_seconds=3600) == {"expired": 1, "gone": 0, "freed_bytes": 100}

@@ -14,7 +14,7 @@ from tests.tiny_server import Shell, TinyServer, image
 
 STATS = [
     "where", "images", "refusals", "expired", "oldest", "image_bytes", "worth_usd", "kept_images", "kept_bytes",
-    "hits", "saved_usd",
+    "meanings", "hits", "saved_usd",
 ]  # fmt: skip
 
 

@@ -189,6 +189,6 @@ def test_a_budget_that_is_too_small_is_4(shell: Shell) -> None:
     shell.env |= {"GEMINI_API_KEY": "k"}
     dear = shell.run("estimate-cost", "--count", "100", "--budget", "10", "-O", "json")
     assert dear.returncode == 4
-    assert "expected to cost $15.07, and the budget is $10.00" in dear.stderr
+    assert "expected to cost $13.92, and the budget is $10.00" in dear.stderr
     assert json.loads(dear.stdout)["plan"]["budget_usd"] == 10
     assert found(shell, "--count", "100", "--budget", "16")["plan"]["cost_usd"]["expected"] == 15.075

@@ -179,7 +179,7 @@ def test_a_plan_sends_and_writes_nothing(shell: Shell, server: TinyServer) -> No
     assert list(plan(shell)) == [
         "inputs", "output", "jobs", "already_done", "cached", "duplicates", "to_send", "skipped_rows", "sandbox", "strategy", "providers",
         "sizes",
-        "cost_usd", "duration_seconds", "bound_by", "warnings", "plan",
+        "cost_usd", "duration_seconds", "bound_by", "warnings", "semantic", "plan",
     ]  # fmt: skip
     assert list(plan(shell)["plan"]) == [
         "strategy", "allocations", "cost_usd", "duration_seconds", "already_done", "cached", "deadline_seconds", "in_time",

@@ -19,7 +19,7 @@ def plan(**more: Any) -> dict[str, Any]:
     given = {
         "jobs": 1000, "already_done": 100, "cached": 0, "duplicates": 0, "to_send": 900, "skipped_rows": 0, "output": "out", "sandbox": False,
         "providers": [provider], "cost_usd": {"low": 120.6, "expected": 135.7, "high": 150.75},
-        "duration_seconds": 1980.0, "bound_by": "concurrency", "warnings": [],
+        "duration_seconds": 1980.0, "bound_by": "concurrency", "warnings": [], "semantic": [],
     }  # fmt: skip
     return {**given, **more}
 
@@ -90,3 +90,25 @@ def test_text_from_data_is_made_safe(text: str) -> None:
     shown = render_plan_text(plan(output=text, providers=[provider], warnings=[text]))
     assert obeyed(shown) == []
     assert len(shown.splitlines()) == 6
+
+
+def row(score: float, prompt: str, *, taken: bool) -> dict[str, Any]:
+    return {"id": "1", "prompt": prompt, "score": score, "taken": taken, "other_job": "j", "other_prompt": "a sofa"}
+
+
+def test_what_says_the_same_is_listed_with_its_score() -> None:
+    """The farthest first: that is where a threshold is chosen. What is below it is listed, too."""
+    rows = [row(0.95, "the sofa", taken=True), row(0.7, "a couch", taken=False)]
+    assert render_plan_text(plan(semantic=rows)).splitlines()[-3:] == [
+        "1 image of earlier prompts that say the same (cache.semantic):",
+        "  0.70 below the threshold: a couch = a sofa",
+        "  0.95 taken: the sofa = a sofa",
+    ]
+
+
+def test_a_long_list_is_cut() -> None:
+    """Fifty lines are what a person reads."""
+    rows = [row(0.9, text, taken=True) for text in HOSTILE.values()]
+    lines = render_plan_text(plan(semantic=(rows * 60)[:60])).splitlines()
+    assert lines[-1] == "  and 10 nearer ones; -O json lists them"
+    assert not any(obeyed(line) for line in lines)
