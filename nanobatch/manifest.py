@@ -55,6 +55,9 @@ class Sorted64:
     def __init__(self, numbers: Iterable[int]) -> None:
         self._numbers = array("Q", sorted(array("Q", numbers)))
 
+    def __len__(self) -> int:
+        return len(self._numbers)
+
     def __contains__(self, number: int) -> bool:
         at = bisect_left(self._numbers, number)
         return at < len(self._numbers) and self._numbers[at] == number

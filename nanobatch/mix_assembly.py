@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 from array import array
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -31,7 +32,7 @@ from nanobatch.folder import Folder
 from nanobatch.google_credentials import GoogleCredential
 from nanobatch.lanes import WayOut, open_way
 from nanobatch.manifest import Sorted64, fingerprint
-from nanobatch.mix_lanes import MixLane, lanes_of
+from nanobatch.mix_lanes import KindTable, MixLane, lanes_of
 from nanobatch.mix_plan import MixPlan, plan_mix, survey
 from nanobatch.model import Job
 from nanobatch.pipeline import Pipeline
@@ -239,13 +240,33 @@ class Mixing:
                 self.stop.ask(stop.reason)
             else:
                 pacer.warn(f"no more batches: {stop.reason.message}; what is not ordered is sent one by one")
-        pacer.desk.add(job for job in self._left(folder) if self._was_never_ordered(batching, job))
+        if self.stop.reason is None:
+            images = await asyncio.to_thread(self._count_never_ordered, folder, pacer.desk.table)
+            pacer.desk.add_source(self._never_ordered(folder), images)
         pacer.desk.close()
 
-    def _was_never_ordered(self, batching: Batching, job: Job) -> bool:
-        return (
-            self._batch_lane(job) is not None and batching.engine is not None and job.id not in batching.engine.landed
-        )
+    def _count_never_ordered(self, folder: Folder, table: KindTable) -> list[int]:
+        """Count the jobs of the batches' share that are in no batch, by kind; where none is, the input is not read."""
+        assert self.batching is not None
+        seen = [job for job in self._landed if self._is_shared(job)]
+        seen += [job for batch in self.batching.journal.open for job in batch.jobs if self._is_shared(job)]
+        if len(set(seen)) == sum(map(len, self._shares.values())):
+            return []
+        counts: Counter[int] = Counter(table.of(job) for job in self._never_ordered(folder))
+        return [counts[place] for place in range(len(table.kinds))]
+
+    def _never_ordered(self, folder: Folder) -> Iterator[Job]:
+        """Yield the jobs of the batches' share of which nothing came, and that are in no open batch."""
+        return (job for job in self._left(folder) if self._is_shared(job.id) and job.id not in self._landed)
+
+    @property
+    def _landed(self) -> set[str]:
+        engine = self.batching.engine if self.batching is not None else None
+        return engine.landed if engine is not None else set()
+
+    def _is_shared(self, job_id: str) -> bool:
+        key = fingerprint(job_id)
+        return any(key in jobs for jobs in self._shares.values())
 
     async def _pass_on(self, deadline: Deadline, clock: Clock) -> None:
         """Stop the batches when the run stops. Where only nothing more can be sent, what is ordered is waited for."""

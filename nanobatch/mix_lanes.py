@@ -118,7 +118,7 @@ def _has_flex(provider: ProviderSettings) -> bool:
     """Tell whether the cheaper tier is sold beside the usual one; where the user sets prices, nobody knows its own."""
     terms = provider.terms
     known = terms.entry is not None and terms.entry.flex is not None and terms.prices is None
-    return known and not provider.flex and provider.protocol in FLEX_PROTOCOLS
+    return known and provider.flex_in_mixes and not provider.flex and provider.protocol in FLEX_PROTOCOLS
 
 
 def _flexible(provider: ProviderSettings) -> ProviderSettings:

@@ -213,7 +213,7 @@ def dry_run(prepared: Prepared, *, now: float | None = None, latency_seconds: fl
         lanes = lanes_of(prepared.settings, load_catalog())
         ordered = set() if request.fresh else ordered_jobs(prepared.root / STATE_FOLDER / BATCHES)
         census = survey(prepared.planner.jobs(), lanes, done=done, known=known, ordered=ordered)
-        found = mixed_estimate(
+        mixed = mixed_estimate(
             plan_mix(census, request.deadline_seconds),
             inputs=request.inputs,
             output=str(prepared.root),
@@ -222,7 +222,7 @@ def dry_run(prepared: Prepared, *, now: float | None = None, latency_seconds: fl
             warnings=prepared.warnings,
             cached_unknown=cache.unknown,
         )
-        return {**found, "semantic": cache.nearest, "warnings": [*found["warnings"], *cache.warnings]}
+        return {**mixed, "semantic": cache.nearest, "warnings": [*mixed["warnings"], *cache.warnings]}
     spent, unknown = _spent(prepared.settings, start)
     found = estimate(
         prepared.planner.jobs(),

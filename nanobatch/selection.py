@@ -106,6 +106,7 @@ class Selection:
             options=self._value(name, "options", {}) | ({"serviceTier": "flex"} if flex else {}),
             upload_url=self._value(name, "upload_url", entry.upload_url if entry and not own_url else None),
             flex=flex,
+            flex_in_mixes=self._raw(name, "tier_of_service") is None,
             cooldown_seconds=self._value(name, "cooldown_seconds", None),
             batch=self._batch(name, entry, protocol),
         )

@@ -153,6 +153,7 @@ class ProviderSettings:
     options: Mapping[str, Any] = field(default_factory=dict)  # extra fields of the wire format
     upload_url: str | None = None  # where reference images are uploaded, if not below base_url
     flex: bool = False  # the cheaper, slower tier of service
+    flex_in_mixes: bool = True  # a mix may use it beside the usual one; not where the user has named a tier
     cooldown_seconds: float | None = None  # of the circuit breaker; None: see `assembly`
     batch: BatchSettings = BatchSettings()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import chain, islice
 
 from nanobatch.mix import Kind, Mix
 from nanobatch.mix_lanes import KindTable
@@ -100,6 +100,16 @@ class MixDesk:
         for job in jobs:
             self._put(job)
             self.left[self.table.of(job)] += 1
+        self._tell()
+
+    def add_source(self, source: Iterator[Job], images: Sequence[int]) -> None:
+        """Take many more jobs, to be read as they are needed, with how many there are of each kind."""
+        if not any(images):
+            return
+        self._source, self._is_read = chain(self._source, source), False
+        self.left += [0] * (len(images) - len(self.left))
+        for place, more in enumerate(images):
+            self.left[place] += more
         self._tell()
 
     def close(self) -> None:

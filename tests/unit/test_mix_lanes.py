@@ -51,6 +51,11 @@ def test_who_asks_for_flex_gets_nothing_dearer() -> None:
     assert [lane.name for lane in found] == ["google/flex", "google/batch"]
 
 
+def test_who_names_the_usual_tier_gets_no_other() -> None:
+    """`tier_of_service: standard`, written down, keeps a mix off the preview."""
+    assert [lane.kind for lane in lanes(google(flex_in_mixes=False))] == ["sync", "batch"]
+
+
 def test_prices_of_your_own_have_no_flex_lane() -> None:
     """Nobody knows what half of them would be."""
     found = lanes(google(terms=Terms("google", CATALOG.providers["google"], {"1K": 0.1}, protocol="gemini")))

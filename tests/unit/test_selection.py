@@ -102,6 +102,13 @@ def test_tokens_cost_what_the_vendor_says_at_the_vendors_address(folder: Path, w
     assert (offer.token_prices is None) == elsewhere
 
 
+def test_a_tier_that_is_written_down_is_the_only_one(folder: Path) -> None:
+    """Where nobody says anything, a mix may use the cheaper one beside the usual one."""
+    env = {"GEMINI_API_KEY": "k"}
+    assert load(folder, "providers:\n  google: {}\n", env).providers[0].flex_in_mixes
+    assert not load(folder, "providers:\n  google: {tier_of_service: standard}\n", env).providers[0].flex_in_mixes
+
+
 def test_flex_is_a_field_on_the_wire_and_half_the_price(folder: Path) -> None:
     """Beside the user's own options; formats without such a tier refuse it with the line."""
     text = "providers:\n  google: {tier_of_service: flex, options: {temperature: 1}}\n"

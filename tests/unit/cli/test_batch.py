@@ -101,7 +101,7 @@ def test_mistakes_are_told(desk: BatchBench, tmp_path: Path) -> None:
     (tmp_path / "w" / "empty").mkdir()
     ended = here.run("batch", "collect", "empty")
     assert ended.returncode == 2
-    assert "nothing was ordered in batches from empty" in ended.stderr
+    assert "empty is not the output of a run" in ended.stderr
     assert desk.vendor.calls.total() == 0
 
 

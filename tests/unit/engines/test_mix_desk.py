@@ -98,6 +98,22 @@ async def test_what_nobody_has_makes_the_desk_dry() -> None:
     assert await found.next("a") is None
 
 
+async def test_a_second_source_follows_the_first() -> None:
+    """What batches never took is read after everything else, as it is needed."""
+    found = desk(1, a_sync=1)
+    found.expects_more = True
+    assert await taken(found, "a") == "a/sync"
+    assert await taken(found, "a") is None
+    found.add_source(iter([]), [])
+    assert [found.is_dry] == [False]
+    found.add_source(iter([make_job(7), make_job(8)]), [2])
+    assert [found.is_dry] == [True]
+    follow(found, {"a/sync": 2})
+    found.close()
+    assert [await taken(found, "a") for _ in range(2)] == ["a/sync"] * 2
+    assert await found.next("a") is None
+
+
 async def test_whoever_waits_hears_of_the_end() -> None:
     """No worker is left standing when the batches are over, nor when the run stops."""
     found = desk(0)
