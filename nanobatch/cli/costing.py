@@ -53,6 +53,9 @@ class Ask:
     as_json: bool
     profile: str | None = None
     deadline_seconds: float | None = None
+    prompt_column: str | None = None
+    template: str | None = None
+    skip_invalid: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,8 @@ def _found(ask: Ask) -> dict[str, Any]:
         ask = _as_profile(ask, profile)
     if bool(ask.prompts) == (ask.count is not None):
         raise ConfigError("name prompt files, or say how many images with --count or --profile")
+    if not ask.prompts and (ask.template or ask.prompt_column or ask.flags.get("defaults.images_per_prompt")):
+        raise ConfigError("--template, --prompt-column and -n are about prompt files; name them instead of a number")
     catalog = load_catalog()
     table = price_table(ask.prices, catalog)
     _warn_of_age(table)
@@ -155,7 +160,10 @@ def _count(ask: Ask, settings: Settings) -> Work:
 
 def _files(ask: Ask, settings: Settings) -> Work:
     """Read the prompt files as a run would."""
-    prepared = prepare(Request(ask.prompts), settings, stdin=sys.stdin.buffer)
+    request = Request(
+        ask.prompts, prompt_column=ask.prompt_column, template=ask.template, skip_invalid=ask.skip_invalid
+    )
+    prepared = prepare(request, settings, stdin=sys.stdin.buffer)
     try:
         kinds: Counter[tuple[str, str]] = Counter()
         for job in prepared.planner.jobs():

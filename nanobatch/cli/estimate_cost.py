@@ -33,6 +33,20 @@ def estimate_cost(  # noqa: PLR0913 - the options of the command
             metavar="NAME", help="prototype, ecommerce, enterprise-4k, frontend or china: whom to use, and why."
         ),
     ] = None,
+    prompt_column: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The column that holds the prompts.")
+    ] = None,
+    template: Annotated[
+        str | None,
+        typer.Option("--template", "-t", metavar="TEMPLATE", help="Prompt from columns: 'Photo of {product}'."),
+    ] = None,
+    images_per_prompt: Annotated[
+        int | None,
+        typer.Option("--images-per-prompt", "-n", min=1, metavar="N", help="Variants of each prompt of a file."),
+    ] = None,
+    skip_invalid: Annotated[
+        bool, typer.Option("--skip-invalid", help="Leave bad rows out instead of stopping.")
+    ] = False,
     size: Annotated[
         str | None, typer.Option(metavar="512|1K|2K|4K", help="Of the images.", autocompletion=completion.sizes)
     ] = None,
@@ -92,7 +106,7 @@ def estimate_cost(  # noqa: PLR0913 - the options of the command
         count=count,
         flags={
             "defaults.size": size, "defaults.model": model, "providers": provider, "run.strategy": strategy,
-            "output.dir": out, "run.budget_usd": budget,
+            "output.dir": out, "run.budget_usd": budget, "defaults.images_per_prompt": images_per_prompt,
         },
         config=config,
         prices=prices,
@@ -103,5 +117,8 @@ def estimate_cost(  # noqa: PLR0913 - the options of the command
         as_json=output is ReportFormat.JSON,
         profile=profile,
         deadline_seconds=seconds_of(deadline),
+        prompt_column=prompt_column,
+        template=template,
+        skip_invalid=skip_invalid,
     )  # fmt: skip
     raise typer.Exit(perform(ask))
