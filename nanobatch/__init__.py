@@ -4,7 +4,7 @@ The names below come from `nanobatch.library`, which is imported when one of the
 command line must answer before all of that is loaded.
 """
 
-__version__ = "0.4.0"
+__version__ = "0.5.0"
 
 TYPE_CHECKING = False  # type checkers know the name; importing `typing` would take longer than all of `--version`
 if TYPE_CHECKING:
