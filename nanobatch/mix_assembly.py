@@ -115,7 +115,7 @@ class Mixing:
             StoreError: The plan of the batches could not be written.
         """
         assert self._opening is not None
-        found, images = await asyncio.to_thread(self._plan, folder, deadline.left)
+        found, images, earlier = await asyncio.to_thread(self._plan, folder, deadline.left)
         if self.batching is not None:
             for lane in self.mix_lanes:
                 if lane.kind == "batch":
@@ -125,12 +125,12 @@ class Mixing:
         desk.expects_more = self.batching is not None
         self._pacer = MixPacer(
             desk=desk, plan=found, lanes=self.at_once, deadline=deadline, clock=self._opening.clock,
-            observe=self._opening.observe, batches=self.batching,
+            observe=self._opening.observe, batches=self.batching, earlier=earlier,
         )  # fmt: skip
         return bool(sum(found.census.images)) or (self.batching is not None and bool(self.batching.journal.open))
 
-    def _plan(self, folder: Folder, seconds: float) -> tuple[MixPlan, list[int]]:
-        """Plan, settle which jobs go into batches, and count the others by kind."""
+    def _plan(self, folder: Folder, seconds: float) -> tuple[MixPlan, list[int], list[int]]:
+        """Plan, settle which jobs go into batches, and count by kind the others, and those that are ordered already."""
         census = survey(self._left(folder), self.mix_lanes)
         found = plan_mix(census, seconds)
         self._settle(folder, found)
@@ -140,7 +140,16 @@ class Mixing:
             kind.images - sum(share.get(lane.name, 0) for lane in self.mix_lanes if lane.kind == "batch")
             for kind, share in zip(found.kinds, found.mix.shares, strict=True)
         ]
-        return found, images
+        return found, images, self._count_ordered(folder, census.table)
+
+    def _count_ordered(self, folder: Folder, table: KindTable) -> list[int]:
+        """Count the jobs in open batches of earlier runs, by kind: should they be late, they have to be sent."""
+        tasks = folder.past.tasks
+        if not any(_is_in_batch(task) for task in tasks.values()):
+            return []
+        jobs = folder.left(self.prepared.planner.jobs())
+        counts = Counter(table.of(job) for job in jobs if job.id in tasks and _is_in_batch(tasks[job.id]))
+        return [counts[place] for place in range(len(table.kinds))]
 
     def _settle(self, folder: Folder, plan: MixPlan) -> None:
         """Give the first jobs of each kind to the batches, as many as the mix says."""
@@ -161,7 +170,7 @@ class Mixing:
         tasks = folder.past.tasks
         for job in folder.left(self.prepared.planner.jobs()):
             task = tasks.get(job.id)
-            if task is None or not (task.task or "").startswith(TASK_PREFIX):
+            if task is None or not _is_in_batch(task):
                 yield job
 
     def _batch_lane(self, job: Job) -> str | None:
@@ -303,3 +312,7 @@ def begin_batches(prepared: Prepared, lanes: Sequence[MixLane]) -> Batching:
     """Read what is ordered and keep the plan, so that any later process can collect."""
     sellers: list[Seller] = [lane.seller for lane in lanes if lane.kind == "batch"]
     return begin(replace(prepared, settings=for_batches(prepared.settings), sellers=sellers))
+
+
+def _is_in_batch(task: OpenTask) -> bool:
+    return (task.task or "").startswith(TASK_PREFIX)

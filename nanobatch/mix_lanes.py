@@ -126,11 +126,6 @@ def _flexible(provider: ProviderSettings) -> ProviderSettings:
     return replace(provider, flex=True, terms=terms, options={**provider.options, "serviceTier": "flex"})
 
 
-def expected_usd(offer: Offer, size: str | None) -> float:
-    """Return the likely price of an image: half-way between the table and the worst."""
-    return ((offer.price_usd(size) or 0.0) + (offer.worst_price_usd(size) or 0.0)) / 2
-
-
 def latency_of(lane: MixLane, likeness: Likeness, told: float | None = None) -> float:
     """Return the seconds from a request to its image, as far as anybody knows before the first one."""
     if lane.kind == "batch":
@@ -157,8 +152,10 @@ def options_of(
         lane = lanes[at]
         seconds = latency_of(lane, likeness, latency)
         takes = _batch_pools(lane, likeness, words) if lane.kind == "batch" else _account_pools(lane, seconds)
-        usd = expected_usd(lane.offer(likeness.model), likeness.size)
-        found.append(Option(lane.name, usd, seconds, dict(takes)))
+        usd = lane.offer(likeness.model).likely_price_usd(
+            likeness.size, input_tokens=words, references=likeness.references
+        )
+        found.append(Option(lane.name, usd or 0.0, seconds, dict(takes)))
     return tuple(found)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from nanobatch.manifest import fingerprint
 from nanobatch.mix import Kind, Mix, bound, cheapest, duration, fastest, with_reserve
-from nanobatch.mix_lanes import KindTable, Likeness, MixLane, expected_usd, options_of
+from nanobatch.mix_lanes import KindTable, Likeness, MixLane, options_of
 from nanobatch.model import Job
 from nanobatch.pools import Slots, Windows
 
@@ -120,23 +120,23 @@ class MixPlan:
             case _:
                 return "concurrency" if any(self.mix.shares) else "nothing"
 
-    def parts(self) -> Iterator[tuple[MixLane, Likeness, int]]:
-        """Yield who draws how many images of what."""
+    def parts(self) -> Iterator[tuple[MixLane, Likeness, int, float]]:
+        """Yield who draws how many images of what, and what they are expected to cost in USD."""
         for lane in self.lanes:
-            for likeness, share in zip(self.census.table.kinds, self.mix.shares, strict=True):
+            for likeness, kind, share in zip(self.census.table.kinds, self.kinds, self.mix.shares, strict=True):
                 if images := share.get(lane.name, 0):
-                    yield lane, likeness, images
+                    each = next(option.usd for option in kind.options if option.lane == lane.name)
+                    yield lane, likeness, images, each * images
 
     def shown(self, *, cached: int | None) -> dict[str, Any]:
         """Return the plan as JSON; money in USD, durations in seconds."""
         low = expected = high = 0.0
         allocations: dict[str, dict[str, Any]] = {}
-        for lane, likeness, images in self.parts():
+        for lane, likeness, images, usd in self.parts():
             offer = lane.offer(likeness.model)
-            usd = expected_usd(offer, likeness.size) * images
             low += (offer.price_usd(likeness.size) or 0.0) * images
             expected += usd
-            high += (offer.worst_price_usd(likeness.size) or 0.0) * images
+            high += (offer.worst_price_usd(likeness.size, references=likeness.references) or 0.0) * images
             row: dict[str, Any] = {"provider": lane.provider, "lane": lane.kind, "images": 0, "cost_usd": 0.0}
             row = allocations.setdefault(lane.name, row)
             row["images"] += images
@@ -220,7 +220,7 @@ def mixed_estimate(
     census = plan.census
     shown = plan.shown(cached=census.cached if cached_unknown is None else None)
     sizes: Counter[str] = Counter()
-    for _, likeness, images in plan.parts():
+    for _, likeness, images, _ in plan.parts():
         sizes[likeness.size or "default"] += images
     return {
         "inputs": list(inputs),
@@ -253,7 +253,7 @@ def _remarks(census: Census, cached_unknown: str | None) -> Iterator[str]:
 def _rows(plan: MixPlan) -> Iterator[dict[str, Any]]:
     """Yield a row for each model in each lane."""
     rows: dict[tuple[str, str], dict[str, Any]] = {}
-    for lane, likeness, images in plan.parts():
+    for lane, likeness, images, usd in plan.parts():
         offer = lane.offer(likeness.model)
         row = rows.setdefault(
             (lane.name, likeness.model),
@@ -270,7 +270,7 @@ def _rows(plan: MixPlan) -> Iterator[dict[str, Any]]:
         )
         row["images"] += images
         row["price_usd"][likeness.size or "default"] = offer.price_usd(likeness.size)
-        row["cost_usd"] = round(row["cost_usd"] + expected_usd(offer, likeness.size) * images, 4)
+        row["cost_usd"] = round(row["cost_usd"] + usd, 4)
     yield from rows.values()
 
 

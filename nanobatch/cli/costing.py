@@ -5,13 +5,14 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 import sys
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from rich.table import Table
 
+from nanobatch.batches.journal import BATCHES, ordered_jobs
 from nanobatch.cache_assembly import NOT_ASKED, Preview, preview
 from nanobatch.catalog import Catalog, load_catalog
 from nanobatch.catalog.profiles import Profile, find_profile, provider_traits, recommend
@@ -24,14 +25,15 @@ from nanobatch.errors import ConfigError, InputError, LimitReached, NanobatchErr
 from nanobatch.estimation import estimate
 from nanobatch.manifest import peek
 from nanobatch.mix_lanes import lanes_of
-from nanobatch.mix_plan import plan_mix, plan_of, survey, too_dear, too_late
+from nanobatch.mix_plan import Census, plan_mix, plan_of, survey, too_dear, too_late
 from nanobatch.model import Job, Origin, Params, Prompt
 from nanobatch.planning import job_id
-from nanobatch.preparation import Request, prepare
+from nanobatch.preparation import Request, is_mixed, prepare
 from nanobatch.reporters.fitting import FittingTable
 from nanobatch.routing import Seller, why_not
 from nanobatch.settings import Settings
 from nanobatch.starting import load_from_surroundings
+from nanobatch.stores.local import STATE_FOLDER
 
 OLD_DAYS = 90
 DEFAULT_SIZE = "1K"
@@ -66,6 +68,7 @@ class Work:
     jobs: Iterable[Job]
     done: set[int]
     cache: Preview = NOT_ASKED
+    census: Census | None = None  # of a mix, where it was taken on the way
 
 
 def perform(ask: Ask) -> int:
@@ -159,20 +162,33 @@ def _count(ask: Ask, settings: Settings) -> Work:
 
 
 def _files(ask: Ask, settings: Settings) -> Work:
-    """Read the prompt files as a run would."""
+    """Read the prompt files as a run would; for a mix all that it needs is counted in the same pass."""
     request = Request(
-        ask.prompts, prompt_column=ask.prompt_column, template=ask.template, skip_invalid=ask.skip_invalid
-    )
+        ask.prompts, prompt_column=ask.prompt_column, template=ask.template, skip_invalid=ask.skip_invalid,
+        deadline_seconds=ask.deadline_seconds,
+    )  # fmt: skip
     prepared = prepare(request, settings, stdin=sys.stdin.buffer)
-    try:
-        kinds: Counter[tuple[str, str]] = Counter()
-        for job in prepared.planner.jobs():
+    planner, census = prepared.planner, None
+    kinds: Counter[tuple[str, str]] = Counter()
+
+    def counted() -> Iterator[Job]:
+        for job in planner.jobs():
             kinds[job.params.model, job.params.size or DEFAULT_SIZE] += 1
+            yield job
+
+    try:
         done = peek(prepared.root) if prepared.root.exists() else set()
+        cache = preview(settings, request, now=SystemClock().wall())
+        if is_mixed(request, settings) and ask.prices == NEWEST and not ask.tiers:
+            ordered = ordered_jobs(prepared.root / STATE_FOLDER / BATCHES)
+            lanes = lanes_of(settings, load_catalog())
+            census = survey(counted(), lanes, done=done, known=cache.find, ordered=ordered)
+        else:
+            deque(counted(), maxlen=0)
     finally:
         prepared.references.close()
     wanted = [Wanted(model, size, images) for (model, size), images in kinds.items()]
-    return Work(wanted, prepared.planner.jobs(), done, preview(settings, prepared.request, now=SystemClock().wall()))
+    return Work(wanted, planner.jobs(), done, cache, census)
 
 
 def _plan(
@@ -188,7 +204,9 @@ def _plan(
             raise InputError(f"nobody in this plan sells {wanted.model} at {wanted.size}: {reason}")
     own: dict[str, Any] = {"budget_usd": settings.run.budget_usd, "cached_unknown": work.cache.unknown}
     if ask.deadline_seconds is not None and settings.run.strategy == "cheapest":
-        census = survey(work.jobs, lanes_of(settings, catalog), done=work.done, known=work.cache.find)
+        census = work.census
+        if census is None:
+            census = survey(work.jobs, lanes_of(settings, catalog), done=work.done, known=work.cache.find)
         mix = plan_mix(census, ask.deadline_seconds, latency=ask.latency_seconds)
         cached = census.cached if work.cache.unknown is None else None
         return {**mix.shown(cached=cached), "bound_by": mix.bound_by, **own}

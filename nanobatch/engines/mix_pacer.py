@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil, inf
 from typing import Protocol
@@ -51,16 +51,17 @@ class MixPacer:
     clock: Clock
     observe: Observer
     batches: Batches | None = None
+    earlier: Sequence[int] = ()  # images in batches of earlier runs, by kind
     pace: Pace = field(default_factory=Pace)
     is_at_risk: bool = False
     _kinds: list[Kind] = field(default_factory=list)  # with the options that answer at once
     _opened: set[str] = field(default_factory=set)  # lanes that have been given something
     _patience: float = inf  # until when batches are waited for, in monotonic seconds
     _due: float = -inf  # when the plan is made again
-    _earlier: int = 0  # images that were in open batches at the start
+    _before: int = 0  # images that were in open batches at the start
 
     def __post_init__(self) -> None:
-        self._earlier = self._ordered()
+        self._before = self._ordered()
 
     def patience(self) -> float:
         """Return until when batches are waited for, in monotonic seconds."""
@@ -183,12 +184,12 @@ class MixPacer:
         return next((option.soonest for option in self._kinds[place].options if option.lane == lane), inf)
 
     def _outstanding(self) -> list[int]:
-        """Return the images that batches owe, by kind: all that were to be ordered, less what has come."""
+        """Return the images that batches owe, by kind: all that are or were to be ordered, less what has come."""
         given = self.given_to_batches()
+        for place, images in enumerate(self.earlier):
+            given[place] += images
         total, owed = sum(given), self._ordered() + self._to_be_ordered()
-        if total:
-            return [ceil(images * owed / total) for images in given]
-        return [owed, *given[1:]] if given else []  # an earlier run has ordered them; nobody has counted their kinds
+        return [ceil(images * owed / total) if total else 0 for images in given]
 
     def _ordered(self) -> int:
         """Count the images that are in open batches."""
@@ -197,7 +198,7 @@ class MixPacer:
     def _to_be_ordered(self) -> int:
         """Count the images of the plan's batches that are in none yet."""
         landed = len(self.batches.engine.landed) if self.batches is not None and self.batches.engine is not None else 0
-        of_this_run = max(0, landed - self._earlier) + max(0, self._ordered() - max(0, self._earlier - landed))
+        of_this_run = max(0, landed - self._before) + max(0, self._ordered() - max(0, self._before - landed))
         return max(0, sum(self.given_to_batches()) - of_this_run)
 
     def given_to_batches(self) -> list[int]:

@@ -11,6 +11,7 @@ import pytest
 
 from nanobatch.assembly import run
 from nanobatch.batch_assembly import open_batches
+from nanobatch.batches.terms import for_batches
 from nanobatch.clock import SystemClock
 from nanobatch.engines.batch import Mode
 from nanobatch.events import Event, JobFinished
@@ -165,4 +166,18 @@ def test_a_flex_lane_is_another_way_through_the_same_gate(desk: BatchBench) -> N
     halves = sum(cost < 0.1 for cost in costs(desk))
     assert 1 <= halves <= 12
     assert summary["cost_usd"] == pytest.approx(sum(costs(desk)))
+    desk.assert_everything_belongs()
+
+
+def test_batches_of_an_earlier_run_are_given_up_in_time_too(desk: BatchBench) -> None:
+    """They were ordered by a run that was interrupted, and never come: the next one buys their rows at once."""
+    desk.vendor.looks = 10**6
+    prepared = prepare(Request((str(desk.cwd / "p.csv"),), batch="submit"), for_batches(desk.settings()))
+    stop, clock = Stop(), SystemClock()
+    asyncio.run(run(prepared, clock=clock, observe=desk.events.append, tick=lambda: None, stop=stop))
+    assert len(open_batches(desk.out)) == 3
+    summary = mix(desk, 67)
+    assert (summary["exit_code"], summary["ok"], open_batches(desk.out)) == (0, 12, [])
+    assert "they are cancelled" in desk.warnings()
+    assert costs(desk) == [pytest.approx(0.067)] * 5 + [pytest.approx(0.134)] * 7
     desk.assert_everything_belongs()

@@ -208,3 +208,15 @@ def test_a_budget_that_is_too_small_is_4(shell: Shell) -> None:
     assert "expected to cost $13.92, and the budget is $10.00" in dear.stderr
     assert json.loads(dear.stdout)["plan"]["budget_usd"] == 10
     assert found(shell, "--count", "100", "--budget", "16")["plan"]["cost_usd"]["expected"] == 13.9204
+
+
+def test_a_mix_of_files_is_counted_row_by_row(shell: Shell) -> None:
+    """Sizes, variants and pinned rows are kinds of their own; the table beside the plan counts the same rows."""
+    shell.env |= {"GEMINI_API_KEY": "k", "KIE_API_KEY": "k"}
+    shell.write("p.csv", "prompt,size,n,provider\nfox,1K,,\nowl,2K,2,\nelk,4K,,kie\n")
+    answer = found(shell, "p.csv", "--strategy", "cheapest", "--deadline", "26h")
+    assert answer["images"] == 4
+    lanes = {(row["provider"], row["lane"]): row["images"] for row in answer["plan"]["allocations"]}
+    assert lanes == {("kie", "sync"): 1, ("google", "batch"): 3}
+    old = found(shell, "p.csv", "--strategy", "cheapest", "--deadline", "26h", "--prices", "2025-12")
+    assert sum(row["images"] for row in old["plan"]["allocations"]) == 4
