@@ -27,6 +27,7 @@ HOUR = 3600.0
 ASSUMED_TOKENS = 1700  # of an image of a model that nobody knows
 WORDS = 100  # tokens of a prompt, where only the number of images is known
 BIG = 10**12
+RISK = 0.01  # of the distance to the worst price: between lanes that are likely to cost the same it decides
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +127,16 @@ def _flexible(provider: ProviderSettings) -> ProviderSettings:
     return replace(provider, flex=True, terms=terms, options={**provider.options, "serviceTier": "flex"})
 
 
+def expected_usd(offer: Offer, likeness: Likeness, words: float) -> float:
+    """Return what an image of a kind is likely to cost, its prompt being so many tokens long."""
+    return offer.likely_price_usd(likeness.size, input_tokens=words, references=likeness.references) or 0.0
+
+
+def worst_usd(offer: Offer, likeness: Likeness) -> float:
+    """Return what is set aside for an image of a kind."""
+    return offer.worst_price_usd(likeness.size, references=likeness.references) or 0.0
+
+
 def latency_of(lane: MixLane, likeness: Likeness, told: float | None = None) -> float:
     """Return the seconds from a request to its image, as far as anybody knows before the first one."""
     if lane.kind == "batch":
@@ -152,10 +163,10 @@ def options_of(
         lane = lanes[at]
         seconds = latency_of(lane, likeness, latency)
         takes = _batch_pools(lane, likeness, words) if lane.kind == "batch" else _account_pools(lane, seconds)
-        usd = lane.offer(likeness.model).likely_price_usd(
-            likeness.size, input_tokens=words, references=likeness.references
-        )
-        found.append(Option(lane.name, usd or 0.0, seconds, dict(takes)))
+        offer = lane.offer(likeness.model)
+        usd = expected_usd(offer, likeness, words)
+        risk = worst_usd(offer, likeness) - usd  # flex that is served as usual costs twice as much, a batch never does
+        found.append(Option(lane.name, usd + RISK * risk, seconds, dict(takes)))
     return tuple(found)
 
 

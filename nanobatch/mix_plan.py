@@ -11,7 +11,7 @@ from typing import Any
 
 from nanobatch.manifest import fingerprint
 from nanobatch.mix import Kind, Mix, bound, cheapest, duration, fastest, with_reserve
-from nanobatch.mix_lanes import KindTable, Likeness, MixLane, options_of
+from nanobatch.mix_lanes import WORDS, KindTable, Likeness, MixLane, expected_usd, options_of, worst_usd
 from nanobatch.model import Job
 from nanobatch.pools import Slots, Windows
 
@@ -42,11 +42,15 @@ class Census:
         self.images[at] += 1
         self.characters[at] += len(job.prompt.text)
 
+    def words(self, at: int) -> float:
+        """Return the tokens of a usual prompt of a kind."""
+        return self.characters[at] / self.images[at] / CHARACTERS_PER_TOKEN + 1 if self.images[at] else WORDS
+
     def kinds(self, *, latency: float | None = None) -> list[Kind]:
         """Say the kinds as the mix understands them."""
         found = []
-        for likeness, images, characters in zip(self.table.kinds, self.images, self.characters, strict=True):
-            words = characters / max(1, images) / CHARACTERS_PER_TOKEN + 1
+        for at, (likeness, images) in enumerate(zip(self.table.kinds, self.images, strict=True)):
+            words = self.words(at)
             found.append(Kind(images, options_of(likeness, self.table.lanes, words=words, latency=latency)))
         return found
 
@@ -123,9 +127,9 @@ class MixPlan:
     def parts(self) -> Iterator[tuple[MixLane, Likeness, int, float]]:
         """Yield who draws how many images of what, and what they are expected to cost in USD."""
         for lane in self.lanes:
-            for likeness, kind, share in zip(self.census.table.kinds, self.kinds, self.mix.shares, strict=True):
+            for at, (likeness, share) in enumerate(zip(self.census.table.kinds, self.mix.shares, strict=True)):
                 if images := share.get(lane.name, 0):
-                    each = next(option.usd for option in kind.options if option.lane == lane.name)
+                    each = expected_usd(lane.offer(likeness.model), likeness, self.census.words(at))
                     yield lane, likeness, images, each * images
 
     def shown(self, *, cached: int | None) -> dict[str, Any]:
@@ -136,7 +140,7 @@ class MixPlan:
             offer = lane.offer(likeness.model)
             low += (offer.price_usd(likeness.size) or 0.0) * images
             expected += usd
-            high += (offer.worst_price_usd(likeness.size, references=likeness.references) or 0.0) * images
+            high += worst_usd(offer, likeness) * images
             row: dict[str, Any] = {"provider": lane.provider, "lane": lane.kind, "images": 0, "cost_usd": 0.0}
             row = allocations.setdefault(lane.name, row)
             row["images"] += images

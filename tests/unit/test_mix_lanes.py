@@ -63,11 +63,12 @@ def test_prices_of_your_own_have_no_flex_lane() -> None:
 
 
 def test_an_image_costs_what_is_expected_of_it() -> None:
-    """Half-way between the table and the worst; flex may be served and billed as usual, so its worst is the usual one."""
+    """What is likely, and a little of what it may be more: of two at one price the batch, because flex may be served as usual."""
+    likely = (1120 * 120 + 400 * 12 + 100 * 2) / 1e6  # an image, thoughts and a prompt, by their tokens
     sync, flex, batch = options_of(PRO, lanes(google()))
-    assert sync.usd == pytest.approx((0.134 + 0.134 * 1.25) / 2)
-    assert flex.usd == pytest.approx((0.067 + 0.134 * 1.25) / 2)
-    assert batch.usd == pytest.approx((0.067 + 0.067 * 1.25) / 2)
+    assert sync.usd == pytest.approx(0.99 * likely + 0.01 * 0.134 * 1.25)
+    assert flex.usd == pytest.approx(0.99 * likely / 2 + 0.01 * 0.134 * 1.25)
+    assert batch.usd == pytest.approx(0.99 * likely / 2 + 0.01 * 0.067 * 1.25)
     assert (sync.soonest, flex.soonest, batch.soonest) == (22, 300, DAY)
 
 
