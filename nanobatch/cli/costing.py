@@ -69,6 +69,7 @@ class Work:
     done: set[int]
     cache: Preview = NOT_ASKED
     census: Census | None = None  # of a mix, where it was taken on the way
+    found: Mapping[str, Any] | None = None  # what else the plan says, where it was made on the way
 
 
 def perform(ask: Ask) -> int:
@@ -162,13 +163,13 @@ def _count(ask: Ask, settings: Settings) -> Work:
 
 
 def _files(ask: Ask, settings: Settings) -> Work:
-    """Read the prompt files as a run would; for a mix all that it needs is counted in the same pass."""
+    """Read the prompt files as a run would. At the newest prices one pass counts the images and plans them."""
     request = Request(
         ask.prompts, prompt_column=ask.prompt_column, template=ask.template, skip_invalid=ask.skip_invalid,
         deadline_seconds=ask.deadline_seconds,
     )  # fmt: skip
     prepared = prepare(request, settings, stdin=sys.stdin.buffer)
-    planner, census = prepared.planner, None
+    planner, census, found = prepared.planner, None, None
     kinds: Counter[tuple[str, str]] = Counter()
 
     def counted() -> Iterator[Job]:
@@ -179,16 +180,29 @@ def _files(ask: Ask, settings: Settings) -> Work:
     try:
         done = peek(prepared.root) if prepared.root.exists() else set()
         cache = preview(settings, request, now=SystemClock().wall())
-        if is_mixed(request, settings) and ask.prices == NEWEST and not ask.tiers:
+        if ask.prices != NEWEST or ask.tiers:
+            deque(counted(), maxlen=0)
+        elif is_mixed(request, settings):
             ordered = ordered_jobs(prepared.root / STATE_FOLDER / BATCHES)
             lanes = lanes_of(settings, load_catalog())
             census = survey(counted(), lanes, done=done, known=cache.find, ordered=ordered)
         else:
-            deque(counted(), maxlen=0)
+            found = _estimated(ask, settings, counted(), prepared.sellers, done=done, cache=cache)
     finally:
         prepared.references.close()
     wanted = [Wanted(model, size, images) for (model, size), images in kinds.items()]
-    return Work(wanted, planner.jobs(), done, cache, census)
+    return Work(wanted, planner.jobs(), done, cache, census, found)
+
+
+def _estimated(
+    ask: Ask, settings: Settings, jobs: Iterable[Job], sellers: Sequence[Seller], *, done: set[int], cache: Preview
+) -> Mapping[str, Any]:
+    """Plan jobs with one lane at each provider."""
+    found = estimate(
+        jobs, sellers, done=done, inputs=ask.prompts, output="", skipped=0, sandbox=False, warnings=(),
+        strategy=settings.run.strategy, latency_seconds=ask.latency_seconds, known=cache.find,
+    )  # fmt: skip
+    return found if cache.unknown is None else {**found, "cached": None}
 
 
 def _plan(
@@ -210,12 +224,9 @@ def _plan(
         mix = plan_mix(census, ask.deadline_seconds, latency=ask.latency_seconds)
         cached = census.cached if work.cache.unknown is None else None
         return {**mix.shown(cached=cached), "bound_by": mix.bound_by, **own}
-    found = estimate(
-        work.jobs, sellers, done=work.done, inputs=ask.prompts, output="", skipped=0, sandbox=False, warnings=(),
-        strategy=settings.run.strategy, latency_seconds=ask.latency_seconds, known=work.cache.find,
-    )  # fmt: skip
-    if work.cache.unknown is not None:
-        found = {**found, "cached": None}
+    found = work.found
+    if found is None:
+        found = _estimated(ask, settings, work.jobs, sellers, done=work.done, cache=work.cache)
     flexible = {provider.name for provider in settings.providers if provider.flex}
     plan = plan_of(found, flexible, deadline_seconds=ask.deadline_seconds)
     return {**plan, "bound_by": found["bound_by"], **own}

@@ -136,7 +136,7 @@ MISTAKES = {
     "the version of other programs": Mistake("-V", r"did you mean --version"),
     "a seed": Mistake("run p.csv --seed -1", r"--seed: .* must be a number from 0 to 2147483647, not -1"),
     "something to embed": Mistake("run p.csv --embed promt", r"--embed: .* must be prompt or params"),
-    "batches without --batch": Mistake("run p.csv --spill sync", r"^nanobatch: --spill .* belong"),
+    "batches without --batch": Mistake("run p.csv --spill sync", r"^nanobatch: --spill belongs to --batch"),
     "a reference that is gone": Mistake("run reference.csv", r"reference\.csv:2: the reference 'gone\.png' is no file in"),
     "another encoding": Mistake("run $(printf 'prompt\\n\\351t\\351\\n' >latin.csv; echo latin.csv)", r"latin\.csv:2: not UTF-8 text; save"),
     "a port": Mistake("sandbox --port 99999", r"--port: (must be 65535 or less|99999 is not in the range)"),
