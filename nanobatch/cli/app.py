@@ -24,7 +24,6 @@ from nanobatch.cli.sandbox import sandbox
 from nanobatch.cli.status import status
 from nanobatch.cli.verify import verify
 from nanobatch.errors import ConfigError, StoreError
-from nanobatch.reporters.wording import safe
 
 BUG = 70  # EX_SOFTWARE of sysexits.h
 INTERRUPTED = 130
@@ -97,6 +96,8 @@ def _outcome() -> int:
         if is_only_help(error):
             sys.stderr.write(f"{error}\n")
         else:
+            from nanobatch.reporters.wording import safe  # noqa: PLC0415 - `--help` must not wait for it
+
             sys.stderr.write(f"nanobatch: {safe(sentence(error), 1000)}\n")
         return ConfigError.exit_code
     except typer.Abort:

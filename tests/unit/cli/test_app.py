@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -133,3 +134,14 @@ def test_the_list_of_commands_ends_no_line_in_the_middle_of_a_sentence(shell: Sh
         listed = shell.run(*group, "--help").stdout.split("Commands:")[1].strip().splitlines()
         assert len(listed) >= least
         assert [line for line in listed if line.endswith("...")] == []
+
+
+def test_help_waits_for_nothing_but_the_command_line_itself() -> None:
+    """Help and version are asked for by hand and by completion: no settings, no network library, no model of a run."""
+    script = (
+        "import sys, nanobatch.cli.app; "
+        "heavy = 'httpx', 'aiohttp', 'yaml', 'msgspec', 'PIL', 'nanobatch.model', 'nanobatch.config', 'nanobatch.assembly'; "
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
