@@ -211,8 +211,9 @@ def _listed(
         wire = entry.wire_models.get(known.id, wire)
     prices = terms.prices or (entry.prices.get(known.id) if known is not None else None)
     if prices is None:
+        hint = _among(model, _sold(entry, catalog))
         raise ConfigError(
-            f"{terms.provider} is not known to sell {model!r}{_among(model, _sold(entry, catalog))}; if it does, "
+            f"{terms.provider} is not known to sell {model!r}{hint}{' If' if hint.endswith('?') else '; if'} it does, "
             f"set its price under providers.{terms.provider}.prices"
         )
     by_table = terms.prices is None and known is not None

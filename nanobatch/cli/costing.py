@@ -262,10 +262,19 @@ def render(found: Mapping[str, Any]) -> FittingTable:
         + (f"; {plan['already_done']:,} are there already" if plan["already_done"] else "")
         + (f"; {plan['cached']:,} are in the cache" if plan["cached"] else "")
         + (f"; {plan['cached_unknown']}" if plan["cached_unknown"] else "")
+        + _paid_by_others(plan)
     )
     if (profile := found.get("profile")) is not None:
         table.caption = "\n".join([*_recommended(profile), table.caption])
     return FittingTable(table, ["bound by", "each", "saved", "a month", "batch", "size", "time"])
+
+
+def _paid_by_others(plan: Mapping[str, Any]) -> str:
+    """Say whose price of nothing is paid by somebody else: no plan is free."""
+    traits = provider_traits()
+    names = {part["provider"]: traits.get(part["provider"]) for part in plan["allocations"]}
+    found = [name for name, known in names.items() if known is not None and known.kind == "user-pays"]
+    return f"; images at {' and '.join(found)} are paid by the user whose key it is" if found else ""
 
 
 def _share(part: Mapping[str, Any]) -> str:

@@ -30,7 +30,7 @@ def render_plan_text(plan: Mapping[str, Any]) -> str:
     lines.append(f"expected cost {money(cost['expected'])}{spread}")
     if plan["bound_by"] == "batches":
         lines.append(f"expected time up to {duration(plan['duration_seconds'])}, in batches; most are back sooner")
-    else:
+    elif plan["bound_by"] != "nothing":
         lines.append(f"expected time {duration(plan['duration_seconds'])}, bounded by {plan['bound_by']}")
     lines += _nearest(plan["semantic"])
     if (deadline := plan.get("plan", {}).get("deadline_seconds")) is not None:

@@ -72,6 +72,13 @@ def test_a_number_has_no_columns(shell: Shell, option: tuple[str, str]) -> None:
     assert (done.returncode, "are about prompt files" in done.stderr) == (2, True)
 
 
+def test_no_plan_is_free(shell: Shell) -> None:
+    """Where a provider's price is nothing, because its end user pays, the plan says who does."""
+    text = shell.run("estimate-cost", "--count", "10", "-p", "puter").stdout
+    assert "images at puter are paid by the user whose key it is" in " ".join(text.split())
+    assert "paid by" not in shell.run("estimate-cost", "--count", "10", "-p", "google").stdout
+
+
 def test_text_for_people(shell: Shell) -> None:
     """A table and a sentence; what nobody offers is not in it."""
     done = shell.run("estimate-cost", "--count", "1000", "--size", "4K", "--per", "month", "--baseline", "google")

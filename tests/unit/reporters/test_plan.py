@@ -80,7 +80,7 @@ def test_nothing_to_do_is_a_plan_too() -> None:
     """When everything is on disk there is no provider, no cost and no time."""
     zero = {"low": 0.0, "expected": 0.0, "high": 0.0}
     text = render_plan_text(plan(to_send=0, providers=[], cost_usd=zero, duration_seconds=0.0, bound_by="nothing"))
-    assert text.endswith("expected cost $0.00\nexpected time 0 s, bounded by nothing")
+    assert text.endswith("0 to generate\ninto out\nexpected cost $0.00")
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
