@@ -51,6 +51,8 @@ class Deadline:
         """Learn from an answer how long one takes."""
         match event:
             case JobFinished(record=record, from_cache=False) if record.has_image and record.latency_seconds:
+                if record.latency_seconds > self.seconds - self.left:
+                    return  # an earlier run has ordered it
                 self._answers.append(record.latency_seconds)
             case _:
                 pass

@@ -192,8 +192,9 @@ class MixPacer:
         return [ceil(images * owed / total) if total else 0 for images in given]
 
     def _ordered(self) -> int:
-        """Count the images that are in open batches."""
-        return sum(len(batch.jobs) for batch in self.batches.journal.open) if self.batches is not None else 0
+        """Count the images that are in open batches; one that only was to be ordered is not among them."""
+        open_ = self.batches.journal.open if self.batches is not None else []
+        return sum(len(batch.jobs) for batch in open_ if batch.creating_at is not None)
 
     def _to_be_ordered(self) -> int:
         """Count the images of the plan's batches that are in none yet."""
