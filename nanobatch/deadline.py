@@ -13,6 +13,7 @@ from nanobatch.stopping import Stop, StopReason
 LOOK_SECONDS = 1.0  # between two looks, when the end is near
 REMEMBERED = 50  # answers, of which the usual time is known
 SOONEST = 5  # answers, before which the time of one says little
+START = 0.05  # of the time, which a start may take without a word: batches of 24 hours are in time within 24 hours
 REASON = "the deadline has passed; what is on disk stays, and the same command goes on with the rest"
 
 
@@ -39,6 +40,11 @@ class Deadline:
     def left(self) -> float:
         """Seconds from now."""
         return self.at - self.clock.monotonic()
+
+    @property
+    def to_plan_for(self) -> float:
+        """Seconds that a plan has which is made now: at the start all that the user has given, as before it."""
+        return self.seconds if self.left >= self.seconds * (1 - START) else self.left
 
     @property
     def usual_seconds(self) -> float:

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from math import inf
 
 from nanobatch.attempts import OpenTask
 from nanobatch.batch_assembly import Batching, Beside, begin, check_none_is_open, open_batches
@@ -121,7 +122,7 @@ class Mixing:
             StoreError: The plan of the batches could not be written.
         """
         assert self._opening is not None
-        found, images, earlier = await asyncio.to_thread(self._plan, folder, deadline.left)
+        found, images, earlier = await asyncio.to_thread(self._plan, folder, deadline.to_plan_for)
         if self.batching is not None:
             for lane in self.mix_lanes:
                 if lane.kind == "batch":
@@ -237,7 +238,7 @@ class Mixing:
         assert opening is not None
         assert pacer is not None
         folder, stop = opening.folder, self.batch_stop
-        batching.beside = Beside(self._batch_lane, self._give_back, pacer.patience, lambda: self._is_alone)
+        batching.beside = Beside(self._batch_lane, self._give_back, self._patience, lambda: self._is_alone)
         link = asyncio.ensure_future(self._pass_on(pacer.deadline, opening.clock))
 
         def observe(event: Event) -> None:
@@ -267,6 +268,11 @@ class Mixing:
             images = await asyncio.to_thread(self._count_never_ordered, folder, pacer.desk.table)
             pacer.desk.add_source(self._never_ordered(folder), images)
         pacer.desk.close()
+
+    def _patience(self) -> float:
+        """Return until when batches are waited for: for ever, where nobody would send their rows in their place."""
+        assert self._pacer is not None
+        return self._pacer.patience() if self.stop.reason is None else inf
 
     def _give_back(self, jobs: list[Job]) -> None:
         """Take rows to the desk that came to nothing; those that this run was not asked for are left to another."""

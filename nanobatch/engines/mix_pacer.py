@@ -10,7 +10,7 @@ from typing import Protocol
 
 from nanobatch.batches.journal import BatchJournal
 from nanobatch.clock import Clock
-from nanobatch.deadline import Deadline
+from nanobatch.deadline import START, Deadline
 from nanobatch.engines.batch import BatchEngine
 from nanobatch.engines.batch_office import BatchLane
 from nanobatch.engines.mix_desk import MixDesk
@@ -129,7 +129,7 @@ class MixPacer:
         if self.batches is not None and any(outstanding):
             kinds = [replace(kind, images=kind.images + more) for kind, more in zip(kinds, outstanding, strict=True)]
             seconds = await asyncio.to_thread(need, kinds)
-            self._patience = give_up_at(self.deadline.at, seconds, self._dues())
+            self._patience = give_up_at(self.deadline.at, seconds, self._dues(), slack=START * self.deadline.seconds)
 
     def _tell(self, mix: Mix, *, in_time: bool) -> None:
         """Say what has changed, once."""

@@ -15,9 +15,9 @@ from nanobatch.assembly import run
 from nanobatch.batch_assembly import open_batches
 from nanobatch.batches.terms import for_batches
 from nanobatch.clock import SystemClock
-from nanobatch.events import AttemptStarted
+from nanobatch.events import AttemptStarted, Event, Observer
 from nanobatch.preparation import Request, prepare
-from nanobatch.stopping import Stop
+from nanobatch.stopping import Stop, StopReason
 from tests.batch_bench import BatchBench, bench
 from tests.batch_server import error_row, image_row, refused_row
 from tests.integration.test_batch import kill_while
@@ -34,12 +34,21 @@ def desk(tmp_path: Path) -> Iterator[BatchBench]:
         yield found
 
 
-def mix(desk: BatchBench, deadline: float, **more: Any) -> Mapping[str, Any]:
+def mix(
+    desk: BatchBench,
+    deadline: float,
+    *,
+    limit: int | None = None,
+    observe: Observer | None = None,
+    stop: Stop | None = None,
+) -> Mapping[str, Any]:
     """Call `run --strategy cheapest --deadline`."""
-    prepared = prepare(Request((str(desk.cwd / "p.csv"),), deadline_seconds=deadline, **more), desk.settings())
+    request = Request((str(desk.cwd / "p.csv"),), deadline_seconds=deadline, limit=limit)
+    prepared = prepare(request, desk.settings())
+    watch = observe or desk.events.append
 
     async def go() -> Mapping[str, Any]:
-        return await run(prepared, clock=SystemClock(), observe=desk.events.append, tick=lambda: None, stop=Stop())
+        return await run(prepared, clock=SystemClock(), observe=watch, tick=lambda: None, stop=stop or Stop())
 
     with contextlib.closing(prepared.references):
         return asyncio.run(asyncio.wait_for(go(), 60))
@@ -102,3 +111,25 @@ def test_open_batches_of_other_rows_are_not_sent(desk: BatchBench) -> None:
     summary = mix(desk, 3600, limit=4)
     assert desk.vendor.calls["sync"] == 4
     assert summary["ok"] == 4
+
+
+def test_batches_that_take_all_the_time_are_in_time(desk: BatchBench) -> None:
+    """As the plan says before the run: the moments of the start do not make everything twice as dear."""
+    summary = mix(desk, HOURS * 3600)
+    assert (summary["ok"], desk.vendor.calls["sync"]) == (12, 0)
+    assert summary["cost_usd"] == pytest.approx(12 * 0.067)
+
+
+def test_nothing_is_cancelled_for_whom_nobody_can_send(desk: BatchBench) -> None:
+    """The providers have stopped answering: what is ordered is waited for, and stays ordered for the next run."""
+    desk.batch |= {"jobs": 1, "output_mb": 20}
+    desk.vendor.looks = 10**6
+    stop = Stop()
+
+    def observe(event: Event) -> None:
+        if isinstance(event, AttemptStarted):
+            stop.ask(StopReason("down", "nobody answers", 5))
+
+    summary = mix(desk, 3.5, observe=observe, stop=stop)
+    assert (summary["exit_code"], desk.vendor.calls["cancel"]) == (5, 0)
+    assert len(open_batches(desk.out)) == 1

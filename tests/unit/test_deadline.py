@@ -63,6 +63,16 @@ async def test_what_an_earlier_run_has_ordered_says_nothing_of_an_answer() -> No
     assert deadline.usual_seconds == 20
 
 
+async def test_a_plan_at_the_start_has_the_time_that_the_user_gave() -> None:
+    """What took a moment must not make 24 hours too short for a batch of 24; later there is what is left."""
+    clock = ManualClock()
+    deadline = Deadline(clock, 100)
+    await clock.advance(4)
+    assert deadline.to_plan_for == 100
+    await clock.advance(4)
+    assert deadline.to_plan_for == 92
+
+
 async def test_whoever_insists_gets_a_try() -> None:
     """Nobody knows yet that answers take longer than all the time there is; the catalog may be wrong."""
     clock, stop = ManualClock(), Stop()
