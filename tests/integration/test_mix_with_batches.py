@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,10 +13,14 @@ from typing import Any
 import pytest
 
 from nanobatch.assembly import run
+from nanobatch.attempts import AttemptsLedger
 from nanobatch.batch_assembly import open_batches
 from nanobatch.batches.terms import for_batches
 from nanobatch.clock import SystemClock
-from nanobatch.events import AttemptStarted, Event, Observer
+from nanobatch.events import AttemptStarted, Event, LaneChanged, Observer
+from nanobatch.folder import ATTEMPTS, open_folder
+from nanobatch.mix_assembly import begin_mix
+from nanobatch.model import FREE
 from nanobatch.preparation import Request, prepare
 from nanobatch.stopping import Stop, StopReason
 from tests.batch_bench import BatchBench, bench
@@ -133,3 +138,43 @@ def test_nothing_is_cancelled_for_whom_nobody_can_send(desk: BatchBench) -> None
     summary = mix(desk, 3.5, observe=observe, stop=stop)
     assert (summary["exit_code"], desk.vendor.calls["cancel"]) == (5, 0)
     assert len(open_batches(desk.out)) == 1
+
+
+def test_what_is_ordered_by_itself_is_for_no_batch(desk: BatchBench) -> None:
+    """A task of an earlier run is fetched at the desk; the mix does not keep it waiting until its batches are back."""
+    tasks = {"protocol": "kie", "base_url": desk.server.root, "api_key": "k", "prices": {"1K": 0.2}}
+    desk.more_providers = {"kie": {**tasks, "models": {"nano-banana-pro": "nano-banana-pro"}}}
+    prepared = prepare(Request((str(desk.cwd / "p.csv"),), deadline_seconds=3600), desk.settings())
+    [first, *others] = prepared.planner.jobs()
+    (desk.out / ".nanobatch").mkdir(parents=True)
+    ledger = AttemptsLedger(desk.out / ATTEMPTS)
+    attempt = ledger.intend(first.id, "kie", at=time.time(), worst_usd=0.2, cost=FREE)
+    ledger.note_task(attempt, first.id, "kie", task="t1", at=time.time())
+    ledger.close()
+    mixing = begin_mix(prepared, Stop())
+    clock, wanted = SystemClock(), prepared.planner.fingerprints
+    folder = open_folder(desk.out, clock, wanted=wanted, can_fetch=mixing.can_fetch)
+    _, images, earlier = mixing._plan(folder, 3600)
+    assert (images, earlier) == ([1], [])
+    assert [job.id for job in others if mixing._is_of_batches(job.id)] == [job.id for job in others]
+    assert not mixing._is_of_batches(first.id)
+    folder.ledger.close()
+
+
+def test_an_interrupted_mix_counts_what_is_open_once(desk: BatchBench) -> None:
+    """Rows of an open batch are possibly billed at their worst price; the next run, and `batch cancel`, end that."""
+    desk.batch |= {"rows": 20}
+    desk.vendor.looks = 10**6
+    stop = Stop()
+
+    def observe(event: Event) -> None:
+        if isinstance(event, LaneChanged) and "are ordered" in event.message:
+            stop.ask(StopReason("interrupted", "interrupted", 130))
+
+    summary = mix(desk, 3600, observe=observe, stop=stop)
+    assert summary["exit_code"] == 130
+    assert summary["maybe_cost_usd"] == pytest.approx(12 * 0.067)
+    desk.vendor.looks = 1
+    summary = mix(desk, 3600)
+    assert (summary["exit_code"], summary["ok"], desk.vendor.calls["create"]) == (0, 12, 1)
+    assert (summary["cost_usd"], summary["maybe_cost_usd"]) == (pytest.approx(12 * 0.067), 0)
