@@ -241,7 +241,7 @@ def begin(prepared: Prepared) -> Batching:
     """Read what is ordered and keep the plan; the folder is locked.
 
     Raises:
-        ConfigError: Batches are open and everything is to be sent again.
+        ConfigError: Batches are open and everything is to be sent again, or others than this run's vendors have them.
         StoreError: The plan could not be written.
     """
     root, request = prepared.root, prepared.request
@@ -252,12 +252,32 @@ def begin(prepared: Prepared) -> Batching:
         )
     if isinstance(prepared.planner, StoredPlan):
         return Batching(prepared, journal, prepared.planner)
+    if journal.open:
+        _check_vendors(root, sandbox=prepared.settings.sandbox)
     ordered = {job for batch in journal.open for job in batch.jobs}
     about = About(prepared.request.inputs, prepared.plan.jobs, request.limit, request.only, prepared.settings.sandbox)
     stored = keep(
         root / PLAN, prepared.planner, about, ordered=ordered, earlier=_earlier(root / PLAN) if ordered else ()
     )
     return Batching(replace(prepared, planner=stored), journal, stored)
+
+
+def _check_vendors(root: Path, *, sandbox: bool) -> None:
+    """Keep the sandbox from being asked for batches that are paid: it knows none of them, and they would count as lost.
+
+    Raises:
+        ConfigError: The open batches are the sandbox's and the run is not, or the other way round.
+    """
+    try:
+        is_other = is_of_sandbox(root) != sandbox
+    except ConfigError:
+        return  # the plan is lost; it is made again
+    if is_other:
+        whose = "your providers" if sandbox else "the sandbox"
+        raise ConfigError(
+            f"batches of {root} are open at {whose}; collect them first with `nanobatch batch collect {root}`, "
+            "or choose another --out"
+        )
 
 
 def _earlier(path: Path) -> Iterator[Job]:

@@ -13,6 +13,7 @@ from nanobatch.stopping import Stop, StopReason
 LOOK_SECONDS = 1.0  # between two looks, when the end is near
 REMEMBERED = 50  # answers, of which the usual time is known
 SOONEST = 5  # answers, before which the time of one says little
+START = 0.05  # of the time, which a start may take without a word: batches of 24 hours are in time within 24 hours
 REASON = "the deadline has passed; what is on disk stays, and the same command goes on with the rest"
 
 
@@ -41,6 +42,11 @@ class Deadline:
         return self.at - self.clock.monotonic()
 
     @property
+    def to_plan_for(self) -> float:
+        """Seconds that a plan has which is made now: at the start all that the user has given, as before it."""
+        return self.seconds if self.left >= self.seconds * (1 - START) else self.left
+
+    @property
     def usual_seconds(self) -> float:
         """Of an answer. Whoever has insisted on too short a time gets a try at least."""
         if len(self._answers) >= SOONEST:
@@ -51,6 +57,8 @@ class Deadline:
         """Learn from an answer how long one takes."""
         match event:
             case JobFinished(record=record, from_cache=False) if record.has_image and record.latency_seconds:
+                if record.latency_seconds > self.seconds - self.left:
+                    return  # an earlier run has ordered it
                 self._answers.append(record.latency_seconds)
             case _:
                 pass

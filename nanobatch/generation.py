@@ -17,7 +17,7 @@ from nanobatch.clock import Clock
 from nanobatch.deadline import Deadline
 from nanobatch.engines.local import LocalEngine
 from nanobatch.estimation import ASSUMED_LATENCY_SECONDS
-from nanobatch.events import Event, Observer
+from nanobatch.events import Event, JobFinished, Observer
 from nanobatch.examination import embedding
 from nanobatch.folder import Folder
 from nanobatch.lanes import reference_for
@@ -56,10 +56,16 @@ class Generation:
 
     def note(self, event: Event) -> None:
         """Hear of what happens."""
-        if self.deadline is not None:
+        if self.deadline is not None and not self._is_of_batch(event):
             self.deadline.note(event)
         if isinstance(self.work, Mixing):
             self.work.note(event)
+
+    def _is_of_batch(self, event: Event) -> bool:
+        """Tell whether something ended in a batch: how long that took says nothing of an answer."""
+        if not isinstance(self.work, Mixing) or not isinstance(event, JobFinished):
+            return False
+        return not self.work.is_at_desk(event.record.job)
 
     async def go(self, budget: Budget, lanes: Sequence[Lane]) -> None:
         """Take every job to its end, or until the run is stopped."""
@@ -104,7 +110,7 @@ class Generation:
         if batching.mode.orders:
             await self.cache.sweep(self.folder.left(batching.plan.jobs()))
         await batching.go(
-            self._pipeline(budget, lanes, retries=0, writes_off=False),
+            self._pipeline(budget, lanes, retries=0, of_rows=True),
             folder=self.folder,
             budget=budget,
             tallies=self.folder.past.tallies,
@@ -125,7 +131,7 @@ class Generation:
         pipeline.router = Router(mixing.lanes_at_once, "cheapest", planned=mixing.lane_of)
         await mixing.go(
             self._engine(pipeline, 0),
-            self._pipeline(budget, mixing.lanes_for_batches, retries=0, stop=mixing.batch_stop, writes_off=False),
+            self._pipeline(budget, mixing.lanes_for_batches, retries=0, stop=mixing.batch_stop, of_rows=True),
             budget=budget,
             rng=self.rng,
         )
@@ -143,7 +149,7 @@ class Generation:
         )
 
     def _pipeline(
-        self, budget: Budget, lanes: Sequence[Lane], *, retries: int, stop: Stop | None = None, writes_off: bool = True
+        self, budget: Budget, lanes: Sequence[Lane], *, retries: int, stop: Stop | None = None, of_rows: bool = False
     ) -> Pipeline:
         settings, folder = self.prepared.settings, self.folder
         return Pipeline(
@@ -160,13 +166,13 @@ class Generation:
             past=folder.past.tallies,
             charge=self.charge,
             wait_for_quota=settings.run.on_quota == "wait",
-            fallback_on_refusal=settings.run.fallback_on_refusal and not isinstance(self.work, Batching),
+            fallback_on_refusal=settings.run.fallback_on_refusal and not of_rows,  # no row is asked for by itself
             load_reference=lambda digest, lane, model: reference_for(
                 self.prepared.references, digest, seller=lane.seller, model=model
             ),
             tasks=self.tasks,
             embed=embedding(settings.output.embed, folder.store.new_part),
-            writes_off=writes_off,  # else `go` does, when everything is over
+            writes_off=not of_rows,  # else `go` does, when everything is over
         )
 
 

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from math import inf
 
 from nanobatch.attempts import OpenTask
 from nanobatch.batch_assembly import Batching, Beside, begin, check_none_is_open, open_batches
@@ -72,6 +73,8 @@ class Mixing:
     _pacer: MixPacer | None = None
     _is_alone: bool = False  # the lanes that answer at once are through; batches may still be open
     _shares: dict[str, Sorted64] = field(default_factory=dict)  # by provider: jobs that go into its batches
+    _earlier: set[str] = field(default_factory=set)  # jobs that were in open batches at the start, and are wanted
+    _returned: set[str] = field(default_factory=set)  # jobs that came back from batches to the desk
 
     @property
     def lanes_at_once(self) -> list[Lane]:
@@ -81,6 +84,10 @@ class Mixing:
     def can_fetch(self, task: OpenTask) -> bool:
         """Tell whether this run can fetch what an earlier one ordered."""
         return self.prepared.can_fetch(task) or (self.batching is not None and self.batching.can_fetch(task))
+
+    def is_at_desk(self, job_id: str) -> bool:
+        """Tell whether a job is asked for by itself now, and not in a batch."""
+        return self._pacer is not None and self._pacer.desk.at_work(job_id) is not None
 
     def note(self, event: Event) -> None:
         """Hear of what happens."""
@@ -115,12 +122,12 @@ class Mixing:
             StoreError: The plan of the batches could not be written.
         """
         assert self._opening is not None
-        found, images, earlier = await asyncio.to_thread(self._plan, folder, deadline.left)
+        found, images, earlier = await asyncio.to_thread(self._plan, folder, deadline.to_plan_for)
         if self.batching is not None:
             for lane in self.mix_lanes:
                 if lane.kind == "batch":
                     self._open_batches(self.batching, lane)
-        source = (job for job in self._left(folder) if self._batch_lane(job) is None)
+        source = (job for job in self._left(folder) if not self._is_of_batches(job.id))
         desk = MixDesk(source, found.census.table, images=images, accounts=self._accounts(), stop=self.stop)
         desk.expects_more = self.batching is not None
         self._pacer = MixPacer(
@@ -133,13 +140,10 @@ class Mixing:
         """Plan, settle which jobs go into batches, and count by kind the others, and those that are ordered already."""
         census = survey(self._left(folder), self.mix_lanes)
         found = plan_mix(census, seconds)
-        self._settle(folder, found)
+        given = self._settle(folder, found)
         if self._shares and self.batching is None:
             self.batching = begin_batches(self.prepared, self.mix_lanes)
-        images = [
-            kind.images - sum(share.get(lane.name, 0) for lane in self.mix_lanes if lane.kind == "batch")
-            for kind, share in zip(found.kinds, found.mix.shares, strict=True)
-        ]
+        images = [kind.images - given[place] for place, kind in enumerate(found.kinds)]
         return found, images, self._count_ordered(folder, census.table)
 
     def _count_ordered(self, folder: Folder, table: KindTable) -> list[int]:
@@ -147,23 +151,34 @@ class Mixing:
         tasks = folder.past.tasks
         if not any(_is_in_batch(task) for task in tasks.values()):
             return []
-        jobs = folder.left(self.prepared.planner.jobs())
-        counts = Counter(table.of(job) for job in jobs if job.id in tasks and _is_in_batch(tasks[job.id]))
+        counts: Counter[int] = Counter()
+        for job in folder.left(self.prepared.planner.jobs()):
+            if job.id in tasks and _is_in_batch(tasks[job.id]):
+                self._earlier.add(job.id)
+                counts[table.of(job)] += 1
         return [counts[place] for place in range(len(table.kinds))]
 
-    def _settle(self, folder: Folder, plan: MixPlan) -> None:
-        """Give the first jobs of each kind to the batches, as many as the mix says."""
+    def _settle(self, folder: Folder, plan: MixPlan) -> Counter[int]:
+        """Give the first jobs of each kind to the batches, as many as the mix says; return how many, by kind.
+
+        What is ordered by itself already is not for a batch: it waits at its vendor's, and is fetched at once.
+        """
+        given: Counter[int] = Counter()
         left = [dict(share) for share in plan.mix.shares]
         names = {lane.name: lane.provider for lane in self.mix_lanes if lane.kind == "batch"}
         chosen: dict[str, array[int]] = {}
         if any(share.get(name) for share in left for name in names):
             for job in self._left(folder):
-                share = left[plan.census.table.of(job)]
+                if job.id in folder.past.tasks:
+                    continue
+                share = left[place := plan.census.table.of(job)]
                 name = next((name for name in names if share.get(name, 0) > 0), None)
                 if name is not None:
                     share[name] -= 1
+                    given[place] += 1
                     chosen.setdefault(names[name], array("Q")).append(fingerprint(job.id))
         self._shares = {provider: Sorted64(jobs) for provider, jobs in chosen.items()}
+        return given
 
     def _left(self, folder: Folder) -> Iterator[Job]:
         """Yield the jobs that are neither done nor in an open batch."""
@@ -223,7 +238,7 @@ class Mixing:
         assert opening is not None
         assert pacer is not None
         folder, stop = opening.folder, self.batch_stop
-        batching.beside = Beside(self._batch_lane, pacer.desk.add, pacer.patience, lambda: self._is_alone)
+        batching.beside = Beside(self._batch_lane, self._give_back, self._patience, lambda: self._is_alone)
         link = asyncio.ensure_future(self._pass_on(pacer.deadline, opening.clock))
 
         def observe(event: Event) -> None:
@@ -254,28 +269,41 @@ class Mixing:
             pacer.desk.add_source(self._never_ordered(folder), images)
         pacer.desk.close()
 
+    def _patience(self) -> float:
+        """Return until when batches are waited for: for ever, where nobody would send their rows in their place."""
+        assert self._pacer is not None
+        return self._pacer.patience() if self.stop.reason is None else inf
+
+    def _give_back(self, jobs: list[Job]) -> None:
+        """Take rows to the desk that came to nothing; those that this run was not asked for are left to another."""
+        wanted = [job for job in jobs if self._is_of_batches(job.id)]
+        self._returned.update(job.id for job in wanted)
+        assert self._pacer is not None
+        self._pacer.desk.add(wanted)
+
     def _count_never_ordered(self, folder: Folder, table: KindTable) -> list[int]:
         """Count the jobs of the batches' share that are in no batch, by kind; where none is, the input is not read."""
-        assert self.batching is not None
-        seen = [job for job in self._landed if self._is_shared(job)]
-        seen += [job for batch in self.batching.journal.open for job in batch.jobs if self._is_shared(job)]
-        if len(set(seen)) == sum(map(len, self._shares.values())):
+        seen = {job for job in self._landed | self._returned if self._is_of_batches(job)}
+        seen |= {job for job, task in folder.past.tasks.items() if _is_in_batch(task) and self._is_of_batches(job)}
+        if len(seen) == len(self._earlier) + sum(map(len, self._shares.values())):
             return []
         counts: Counter[int] = Counter(table.of(job) for job in self._never_ordered(folder))
         return [counts[place] for place in range(len(table.kinds))]
 
     def _never_ordered(self, folder: Folder) -> Iterator[Job]:
         """Yield the jobs of the batches' share of which nothing came, and that are in no open batch."""
-        return (job for job in self._left(folder) if self._is_shared(job.id) and job.id not in self._landed)
+        gone = self._landed | self._returned
+        return (job for job in self._left(folder) if self._is_of_batches(job.id) and job.id not in gone)
 
     @property
     def _landed(self) -> set[str]:
         engine = self.batching.engine if self.batching is not None else None
         return engine.landed if engine is not None else set()
 
-    def _is_shared(self, job_id: str) -> bool:
+    def _is_of_batches(self, job_id: str) -> bool:
+        """Tell whether a job is, or was at the start, for batches: it comes to the desk from there alone."""
         key = fingerprint(job_id)
-        return any(key in jobs for jobs in self._shares.values())
+        return job_id in self._earlier or any(key in jobs for jobs in self._shares.values())
 
     async def _pass_on(self, deadline: Deadline, clock: Clock) -> None:
         """Stop the batches when the run stops. Where only nothing more can be sent, what is ordered is waited for."""

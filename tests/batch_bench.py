@@ -39,6 +39,7 @@ class BatchBench:
     run_keys: dict[str, Any] = field(default_factory=dict)
     usage_keys: dict[str, Any] = field(default_factory=dict)
     provider_keys: dict[str, Any] = field(default_factory=dict)
+    more_providers: dict[str, Any] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
 
     @property
@@ -64,10 +65,16 @@ class BatchBench:
         model = "gpt-image-2" if self.provider == "openai" else "nano-banana-pro"
         config = {
             "defaults": {"model": model}, "run": self.run_keys, "usage": self.usage_keys, "output": {"dir": str(self.out)},
-            "providers": {self.provider_name or self.provider: provider},
+            "providers": {self.provider_name or self.provider: provider, **self.more_providers},
         }  # fmt: skip
         (self.cwd / "nanobatch.yaml").write_text(json.dumps(config))
         return load_settings(config_path=None, flags={}, environ={}, cwd=self.cwd, user_folder=self.cwd / "none")
+
+    def as_another(self) -> dict[str, Any]:
+        """Return the same vendor as the keys of one more provider, which is dearer."""
+        models = {"nano-banana-pro": "gemini-3-pro-image-preview"}
+        home = {"base_url": self.server.root + "/v1beta", "api_key": KEY, "protocol": "gemini", "models": models}
+        return {**home, "prices": {"1K": 0.2}, "batch": {"factor": 0.5, **self.batch}}
 
     def order(self, mode: str = "run", **more: Any) -> Mapping[str, Any]:
         """Call `run --batch` or `batch submit`."""

@@ -194,6 +194,8 @@ class BatchEngine:
                 office.tell(lane, f"asked to cancel {batch.name}")
             if (watch := self._watches.get(batch.title)) is not None:
                 watch.due = office.clock.monotonic()
+                if lane is not None:
+                    watch.wait = lane.settings.poll_seconds  # it is over soon; the usual pace might be minutes by now
 
     async def _order_what_has_room(self, chunks: Iterator[Chunk]) -> None:
         """Order until a limit says stop."""

@@ -84,7 +84,7 @@ class Orders:
             if batch.name is not None:
                 continue
             if batch.creating_at is None:
-                office.take_back(batch, "never ordered")
+                self._not_there(batch)
             else:
                 unknown.setdefault(batch.provider, []).append(batch)
         for provider, batches in unknown.items():
@@ -95,9 +95,17 @@ class Orders:
             for batch in batches:
                 state = await self._search(lane, batch)
                 if state is None:
-                    office.take_back(batch, "never ordered")
+                    self._not_there(batch)
                 else:
                     office.journal.saw(batch, state, at=office.clock.wall())
+
+    def _not_there(self, batch: Batch) -> None:
+        """Take back a batch that an earlier process did not come to order; its jobs are as free as all others."""
+        office = self.office
+        jobs = office.plan.pick(job for job, _ in office.ordered(batch))
+        office.take_back(batch, "never ordered")
+        if office.give_back is not None:
+            office.give_back(list(jobs.values()))
 
     def has_room(self, lane: BatchLane, chunk: Chunk) -> bool:
         """Tell whether a lane's limits leave room for one more batch."""
@@ -166,7 +174,11 @@ class Orders:
         if not chunk.jobs:
             office.take_back(batch, "no row could be written")
             return None
-        await self._upload(lane, batch)
+        try:
+            await self._upload(lane, batch)
+        except ExchangeError:
+            office.take_back(batch, "not uploaded")
+            raise
         self._intend(lane, batch, chunk)
         await asyncio.to_thread(office.folder.ledger.sync)
         return Ready(batch, chunk)

@@ -147,15 +147,16 @@ def correct(kinds: Sequence[Kind], seconds: float) -> tuple[Mix, bool]:
     return fastest(kinds, after=max(0.0, seconds)), False
 
 
-def give_up_at(deadline: float, need: float, dues: Iterable[float]) -> float:
+def give_up_at(deadline: float, need: float, dues: Iterable[float], *, slack: float = 0.0) -> float:
     """Return when batches are given up: as long before the deadline as their rows take one by one, but not undue.
 
     Args:
         deadline: Of the run.
         need: Seconds that the other lanes take for the rows, and for what they have to do besides.
         dues: When each batch is expected back. Those that are expected after the deadline count for nothing.
+        slack: Seconds after it that are no reason: they went by before the order.
     """
-    return min(deadline, max([deadline - need, *(due for due in dues if due <= deadline)]))
+    return min(deadline, max([deadline - need, *(due for due in dues if due <= deadline + slack)]))
 
 
 def need(kinds: Sequence[Kind]) -> float:

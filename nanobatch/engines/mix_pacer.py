@@ -10,7 +10,7 @@ from typing import Protocol
 
 from nanobatch.batches.journal import BatchJournal
 from nanobatch.clock import Clock
-from nanobatch.deadline import Deadline
+from nanobatch.deadline import START, Deadline
 from nanobatch.engines.batch import BatchEngine
 from nanobatch.engines.batch_office import BatchLane
 from nanobatch.engines.mix_desk import MixDesk
@@ -129,7 +129,7 @@ class MixPacer:
         if self.batches is not None and any(outstanding):
             kinds = [replace(kind, images=kind.images + more) for kind, more in zip(kinds, outstanding, strict=True)]
             seconds = await asyncio.to_thread(need, kinds)
-            self._patience = give_up_at(self.deadline.at, seconds, self._dues())
+            self._patience = give_up_at(self.deadline.at, seconds, self._dues(), slack=START * self.deadline.seconds)
 
     def _tell(self, mix: Mix, *, in_time: bool) -> None:
         """Say what has changed, once."""
@@ -192,8 +192,9 @@ class MixPacer:
         return [ceil(images * owed / total) if total else 0 for images in given]
 
     def _ordered(self) -> int:
-        """Count the images that are in open batches."""
-        return sum(len(batch.jobs) for batch in self.batches.journal.open) if self.batches is not None else 0
+        """Count the images that are in open batches; one that only was to be ordered is not among them."""
+        open_ = self.batches.journal.open if self.batches is not None else []
+        return sum(len(batch.jobs) for batch in open_ if batch.creating_at is not None)
 
     def _to_be_ordered(self) -> int:
         """Count the images of the plan's batches that are in none yet."""

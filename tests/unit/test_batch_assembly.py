@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from nanobatch.assembly import run
-from nanobatch.batch_assembly import PLAN, check_none_is_open, open_batches, prepare_collection
+from nanobatch.batch_assembly import PLAN, begin, check_none_is_open, open_batches, prepare_collection
+from nanobatch.batches.terms import for_batches
 from nanobatch.clock import SystemClock
 from nanobatch.engines.batch import Mode
 from nanobatch.errors import ConfigError
@@ -42,6 +44,21 @@ def test_everything_again_waits_for_open_batches(desk: BatchBench) -> None:
     desk.order("submit")
     with pytest.raises(ConfigError, match="--fresh"):
         desk.order("run", fresh=True)
+
+
+def test_the_sandbox_is_not_asked_for_paid_batches(desk: BatchBench) -> None:
+    """It knows none of them, so they would be given up as lost; where the plan is lost, nobody can tell."""
+    desk.vendor.looks = 10
+    desk.order("submit")
+    settings = replace(for_batches(desk.settings()), sandbox=True)
+    prepared = prepare(Request((str(desk.cwd / "p.csv"),), batch="run"), settings)
+    with pytest.raises(ConfigError, match="open at your providers; collect them first"):
+        begin(prepared)
+    assert len(open_batches(desk.out)) == 3
+    (desk.out / PLAN).unlink()
+    begin(prepare(Request((str(desk.cwd / "p.csv"),), batch="run"), for_batches(desk.settings()))).close(
+        at=0.0, finished=False
+    )
 
 
 def test_without_an_order_there_is_nothing_to_collect(desk: BatchBench) -> None:

@@ -45,11 +45,32 @@ async def test_what_is_seen_counts_more_than_what_was_assumed() -> None:
     """Five answers of 2 s: now the last one may begin 2 s before the end."""
     clock, stop = ManualClock(), Stop()
     deadline = Deadline(clock, 100, assumed=20)
+    await clock.advance(2)
     for _ in range(5):
         deadline.note(drawn(2.0))
     assert deadline.usual_seconds == 2
-    assert not await asked_after(deadline, clock, stop, 97)
+    assert not await asked_after(deadline, clock, stop, 95)
     assert await asked_after(deadline, clock, stop, 2)
+
+
+async def test_what_an_earlier_run_has_ordered_says_nothing_of_an_answer() -> None:
+    """Its images were hours at their vendor's; that must not end this run hours before its deadline."""
+    clock = ManualClock()
+    deadline = Deadline(clock, 100, assumed=20)
+    await clock.advance(50)
+    for _ in range(5):
+        deadline.note(drawn(3600.0))
+    assert deadline.usual_seconds == 20
+
+
+async def test_a_plan_at_the_start_has_the_time_that_the_user_gave() -> None:
+    """What took a moment must not make 24 hours too short for a batch of 24; later there is what is left."""
+    clock = ManualClock()
+    deadline = Deadline(clock, 100)
+    await clock.advance(4)
+    assert deadline.to_plan_for == 100
+    await clock.advance(4)
+    assert deadline.to_plan_for == 92
 
 
 async def test_whoever_insists_gets_a_try() -> None:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
-from nanobatch.deadline import REASON
+from nanobatch.deadline import REASON, Deadline
+from nanobatch.generation import Generation
+from nanobatch.mix_assembly import Mixing
 from nanobatch.sandbox.plan import Plan
 from nanobatch.settings import Limits
+from nanobatch.stopping import Stop
+from tests.fakes import ManualClock
 from tests.simulation import Vendor, check, simulate
+from tests.unit.test_deadline import drawn
 
 
 def paper() -> Vendor:
@@ -38,3 +46,19 @@ def test_a_deadline_that_is_far_changes_nothing(tmp_path: Path) -> None:
     check(found)
     assert (found.code, found.summary["ok"]) == (0, 4)
     assert found.seconds < 30
+
+
+@pytest.mark.parametrize("is_mix", [True, False])
+def test_how_long_a_batch_took_says_nothing_of_an_answer(is_mix: bool) -> None:
+    """In a mix, images that no lane of the desk was asked for come out of batches: hours must not count as usual."""
+    clock, none = ManualClock(), cast("Any", None)
+    deadline = Deadline(clock, 20_000, assumed=20)
+    work = Mixing(none, [], Stop()) if is_mix else None
+    generation = Generation(
+        none, none, none, clock, lambda _: None, Stop(), lambda: None, random.Random(1), none, todo=5, work=work,
+        deadline=deadline,
+    )  # fmt: skip
+    asyncio.run(clock.advance(8000))
+    for _ in range(5):
+        generation.note(drawn(7200.0))
+    assert deadline.usual_seconds == (20 if is_mix else 7200)

@@ -136,6 +136,7 @@ def test_a_batch_that_is_not_late_is_not_given_up() -> None:
     assert give_up_at(26 * HOUR, 100 * HOUR, [24 * HOUR]) == 24 * HOUR
     assert give_up_at(26 * HOUR, HOUR, [30 * HOUR]) == 25 * HOUR  # due too late: that is no reason to wait
     assert give_up_at(26 * HOUR, -HOUR, []) == 26 * HOUR
+    assert give_up_at(24 * HOUR, 100 * HOUR, [24.1 * HOUR], slack=HOUR) == 24 * HOUR  # ordered after a slow start
 
 
 def test_the_time_that_rows_need_is_that_of_all_lanes_together() -> None:
