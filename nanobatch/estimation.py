@@ -139,7 +139,7 @@ def estimate(  # noqa: PLR0913 - one argument for each source of facts
         for one in sellers
     }
     forecast = Forecast(tracks, together=strategy == "fastest")
-    counts = _place(_looked_up(jobs, known), done, _Choice(sellers, strategy, latency_seconds), forecast)
+    counts = _place(looked_up(jobs, known), done, _Choice(sellers, strategy, latency_seconds), forecast)
     parts = list(counts.parts.values())
     return {
         "inputs": list(inputs),
@@ -165,7 +165,8 @@ def estimate(  # noqa: PLR0913 - one argument for each source of facts
     }
 
 
-def _looked_up(jobs: Iterable[Job], known: Callable[[Sequence[Job]], Container[str]]) -> Iterator[tuple[Job, bool]]:
+def looked_up(jobs: Iterable[Job], known: Callable[[Sequence[Job]], Container[str]]) -> Iterator[tuple[Job, bool]]:
+    """Yield each job, and whether the cache answers it; asked for some thousand at once."""
     source = iter(jobs)
     while some := list(islice(source, LOOKED_UP_AT_ONCE)):
         found = known(some)

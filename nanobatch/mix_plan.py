@@ -6,9 +6,10 @@ import math
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from itertools import islice
 from typing import Any
 
+from nanobatch.batches.chunks import CHARACTERS_PER_TOKEN
+from nanobatch.estimation import looked_up
 from nanobatch.manifest import fingerprint
 from nanobatch.mix import Kind, Mix, bound, cheapest, duration, fastest, with_reserve
 from nanobatch.mix_lanes import WORDS, KindTable, Likeness, MixLane, expected_usd, options_of, worst_usd
@@ -16,8 +17,6 @@ from nanobatch.model import Job
 from nanobatch.pools import Slots, Windows
 
 RESERVE = 0.05  # of the time, which is kept free where money is not at stake: for repeats and slow days
-LOOKED_UP_AT_ONCE = 2000  # jobs
-CHARACTERS_PER_TOKEN = 3
 
 
 @dataclass(slots=True)
@@ -73,7 +72,7 @@ def survey(
         ordered: Ids of the jobs that are in open batches.
     """
     census = Census(KindTable(lanes))
-    for job, is_known in _looked_up(jobs, known):
+    for job, is_known in looked_up(jobs, known):
         census.jobs += 1
         if fingerprint(job.id) in done:
             census.already_done += 1
@@ -86,13 +85,6 @@ def survey(
         else:
             census.add(job)
     return census
-
-
-def _looked_up(jobs: Iterable[Job], known: Callable[[Sequence[Job]], Container[str]]) -> Iterator[tuple[Job, bool]]:
-    source = iter(jobs)
-    while some := list(islice(source, LOOKED_UP_AT_ONCE)):
-        found = known(some)
-        yield from ((job, job.id in found) for job in some)
 
 
 @dataclass(frozen=True, slots=True)

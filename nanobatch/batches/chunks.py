@@ -16,7 +16,7 @@ THOUGHTS = 500  # tokens of thinking and text beside one image; recorded answers
 _ROW_BYTES = 700  # of JSON around the words
 _BYTES_PER_CHARACTER = 4  # at most, in UTF-8
 TOKENS_PER_REFERENCE = 1120
-_CHARACTERS_PER_TOKEN = 3  # fewer than English has: a limit is better kept than met
+CHARACTERS_PER_TOKEN = 3  # fewer than English has: a limit is better kept than met
 # One answer as JSON, image and signature in base64: recorded 4.2 MB at 1K; larger ones follow from their pixels.
 OUTPUT_BYTES = {"512": 2 * MEGABYTE, "1K": 4 * MEGABYTE, "2K": 12 * MEGABYTE, "4K": 30 * MEGABYTE}
 
@@ -79,7 +79,7 @@ def weigh(job: Job, *, image_tokens: int, reference_bytes: int) -> Weight:
     return Weight(
         output_bytes=OUTPUT_BYTES.get(job.params.size or "1K", OUTPUT_BYTES["1K"]),
         input_bytes=_ROW_BYTES + _BYTES_PER_CHARACTER * len(text) + references * (reference_bytes * 4 // 3 + 100),
-        tokens=len(text) // _CHARACTERS_PER_TOKEN + 1 + references * TOKENS_PER_REFERENCE + image_tokens + THOUGHTS,
+        tokens=len(text) // CHARACTERS_PER_TOKEN + 1 + references * TOKENS_PER_REFERENCE + image_tokens + THOUGHTS,
         rows=1,
     )
 
